@@ -1,0 +1,195 @@
+//! Keys are found, proven, or refused.
+
+use strongroom_hsm::{HsmError, KeyKind, KeyRef, KnownKey};
+
+use crate::outside::{Deed, perform};
+use crate::stand::{Stand, data_key, key};
+
+const KINDS: [KeyKind; 3] = [
+    KeyKind::CustomerMaster,
+    KeyKind::Integrity,
+    KeyKind::AuditSigning,
+];
+
+async fn make(stand: &Stand, kind: KeyKind) -> KnownKey {
+    let service = stand.service(&[]).await;
+    let known = service.generate(&key(kind)).await.unwrap();
+    service.stop().await;
+    known
+}
+
+#[tokio::test]
+async fn keys_are_proven_at_the_next_start_and_open_what_they_sealed() {
+    let stand = Stand::new().await;
+    let service = stand.service(&[]).await;
+    let mut known = Vec::new();
+    for kind in KINDS {
+        known.push(service.generate(&key(kind)).await.unwrap());
+    }
+    let (cmk, integrity, signing) = (&known[0].key, &known[1].key, &known[2].key);
+    let wrapped = service.wrap(cmk, b"context", &data_key()).await.unwrap();
+    let mac = service.mac(integrity, b"row").await.unwrap();
+    let point = service.public_key(signing).await.unwrap();
+    service.stop().await;
+
+    let service = stand.service(&known).await;
+    assert!(
+        service
+            .unwrap(cmk, b"context", &wrapped)
+            .await
+            .unwrap()
+            .matches(data_key().expose())
+    );
+    assert_eq!(service.mac(integrity, b"row").await.unwrap(), mac);
+    assert_eq!(service.public_key(signing).await.unwrap(), point);
+}
+
+#[tokio::test]
+async fn a_key_that_is_asked_for_twice_is_made_once() {
+    let stand = Stand::new().await;
+    let service = stand.service(&[]).await;
+    for (kind, objects) in KINDS.into_iter().zip([1, 1, 2]) {
+        let key = key(kind);
+        let mut attempts = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let (service, key) = (service.clone(), key.clone());
+            attempts.spawn(async move { service.generate(&key).await.unwrap() });
+        }
+        let known = attempts.join_all().await;
+        assert_eq!(perform(&stand, &Deed::Count(key)), objects, "{kind:?}");
+        // Each answer proves the same key.
+        for known in known {
+            service.add_key(known).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_served_once_it_is_added() {
+    let stand = Stand::new().await;
+    let known = make(&stand, KeyKind::CustomerMaster).await;
+    let service = stand.service(&[]).await;
+    let before = service.wrap(&known.key, b"", &data_key()).await;
+    assert!(
+        matches!(before, Err(HsmError::KeyMissing { .. })),
+        "{before:?}"
+    );
+    service.add_key(known.clone()).await.unwrap();
+    service.wrap(&known.key, b"", &data_key()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_of_a_laxer_template_is_refused() {
+    let stand = Stand::new().await;
+    for deed in [Deed::MakeLax as fn(KeyRef) -> Deed, Deed::MakeModifiable] {
+        let key = key(KeyKind::CustomerMaster);
+        assert_eq!(perform(&stand, &deed(key.clone())), 1);
+        let planted = KnownKey {
+            key: key.clone(),
+            check: vec![1, 12],
+        };
+        let refused = stand
+            .try_service(std::slice::from_ref(&planted))
+            .await
+            .err();
+        let Some(HsmError::KeyAltered { what, .. }) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(what.contains("MODIFIABLE differs"), "{what}");
+        let service = stand.service(&[]).await;
+        let adopted = service.generate(&key).await;
+        assert!(
+            matches!(adopted, Err(HsmError::KeyAltered { .. })),
+            "{adopted:?}"
+        );
+        let added = service.add_key(planted).await;
+        assert!(
+            matches!(added, Err(HsmError::KeyAltered { .. })),
+            "{added:?}"
+        );
+        let used = service.wrap(&key, b"", &data_key()).await;
+        assert!(matches!(used, Err(HsmError::KeyMissing { .. })), "{used:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_objects_of_one_id_are_refused() {
+    let stand = Stand::new().await;
+    for kind in KINDS {
+        let known = make(&stand, kind).await;
+        perform(&stand, &Deed::Make(known.key.clone()));
+        let refused = stand.try_service(&[known]).await.err();
+        let Some(HsmError::KeyAltered { what, .. }) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(what.contains("2 objects"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_object_of_another_label_and_type_is_noticed_too() {
+    let stand = Stand::new().await;
+    let known = make(&stand, KeyKind::CustomerMaster).await;
+    let twin = KeyRef {
+        label: "harmless".into(),
+        kind: KeyKind::Integrity,
+        ..known.key.clone()
+    };
+    perform(&stand, &Deed::Make(twin));
+    let refused = stand.try_service(&[known]).await.err();
+    assert!(
+        matches!(refused, Some(HsmError::KeyAltered { .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_swapped_under_the_same_name_is_refused_by_its_check_value() {
+    let stand = Stand::new().await;
+    for kind in KINDS {
+        let known = make(&stand, kind).await;
+        perform(&stand, &Deed::Destroy(known.key.clone()));
+        perform(&stand, &Deed::Make(known.key.clone()));
+        let refused = stand.try_service(std::slice::from_ref(&known)).await.err();
+        let Some(HsmError::KeyAltered { what, .. }) = &refused else {
+            panic!("{kind:?}: {refused:?}")
+        };
+        assert!(what.contains("check value"), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_key_is_missing_at_the_start() {
+    let stand = Stand::new().await;
+    let known = make(&stand, KeyKind::CustomerMaster).await;
+    assert_eq!(perform(&stand, &Deed::Destroy(known.key.clone())), 0);
+    let refused = stand.try_service(std::slice::from_ref(&known)).await.err();
+    assert!(
+        matches!(refused, Some(HsmError::KeyMissing { .. })),
+        "{refused:?}"
+    );
+    assert!(refused.unwrap().to_string().contains(&known.key.label));
+}
+
+#[tokio::test]
+async fn a_key_deleted_or_swapped_under_load_is_noticed_and_others_go_on() {
+    let stand = Stand::new().await;
+    let service = stand.service(&[]).await;
+    let (doomed, safe) = (key(KeyKind::CustomerMaster), key(KeyKind::CustomerMaster));
+    service.generate(&doomed).await.unwrap();
+    service.generate(&safe).await.unwrap();
+    let wrapped = service.wrap(&doomed, b"", &data_key()).await.unwrap();
+    perform(&stand, &Deed::Destroy(doomed.clone()));
+    for _ in 0..8 {
+        let gone = service.unwrap(&doomed, b"", &wrapped).await;
+        assert!(matches!(gone, Err(HsmError::KeyMissing { .. })), "{gone:?}");
+        service.wrap(&safe, b"", &data_key()).await.unwrap();
+    }
+    perform(&stand, &Deed::Make(doomed.clone()));
+    let swapped = service.unwrap(&doomed, b"", &wrapped).await;
+    assert!(
+        matches!(swapped, Err(HsmError::KeyAltered { .. })),
+        "{swapped:?}"
+    );
+    assert_eq!(service.status().restarts, 0);
+}

@@ -1,0 +1,111 @@
+//! What the journal knows beforehand, what the system says, and what goes into
+//! the journal.
+
+use crate::clock;
+use crate::credential::{Before, Credential, Known, Seen};
+use crate::crypt::Field;
+use crate::journal::{Phase, Rotation, Times};
+use crate::operation::Operation;
+use crate::public_key::Fingerprint;
+use crate::report::Live;
+use crate::request::Kind;
+
+impl Operation<'_> {
+    /// Looks what is in force, and puts it into the answer.
+    pub(super) fn look(&mut self, credential: &dyn Credential) -> Option<Live> {
+        match credential.observe(&self.known()) {
+            Ok(seen) => {
+                self.show(seen);
+                Some(self.report.live)
+            }
+            Err(refusal) => {
+                self.report.live = Live::Unknown;
+                if self.report.code().is_ok() {
+                    self.fail(refusal);
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn show(&mut self, seen: Seen) {
+        self.report.live = seen.live;
+        self.report.proof = seen.proof;
+    }
+
+    /// What may be in force, from the request and the journal.
+    pub(super) fn known(&self) -> Known {
+        let request = self.request;
+        let begun = self.journal.begun(request);
+        let new = request
+            .credential()
+            .or_else(|| begun.map(|last| last.new.clone()));
+        let mut old: Vec<Field> = match request.kind() {
+            Kind::Password => match (begun, self.journal.last(request)) {
+                (Some(last), _) => last.prev.iter().cloned().collect(),
+                (None, Some(last)) => earlier(last),
+                (None, None) => Vec::new(),
+            },
+            Kind::SshKey => self
+                .journal
+                .managed_keys
+                .iter()
+                .chain(&request.remove)
+                .map(|key| Field::new(key.as_str()))
+                .collect(),
+        };
+        old.retain(|old| Some(old) != new.as_ref());
+        let unrecorded = match (begun, self.journal.last(request)) {
+            (Some(last), _) => last.times.finalized.is_none(),
+            (None, last) => last.is_none(),
+        };
+        Known {
+            unrecorded: unrecorded && old.is_empty(),
+            new,
+            old,
+        }
+    }
+
+    /// Enters this rotation into the journal, in memory.
+    pub(super) fn begin(
+        &mut self,
+        new: &Field,
+        digest: String,
+        phase: Phase,
+        before: Option<Before>,
+    ) {
+        let former = self.journal.begun(self.request).cloned();
+        let now = clock::unix_seconds();
+        let (prev, absent) = before.map_or((None, false), |before| (before.prev, before.absent));
+        let kept = former.as_ref().and_then(|former| former.prev.clone());
+        self.journal.rotation = Some(Rotation {
+            user: self.request.user.as_str().to_owned(),
+            kind: self.request.kind(),
+            generation: self.request.generation,
+            rid: self.request.rid.clone(),
+            phase,
+            prev: prev.or(kept),
+            new: new.clone(),
+            added: absent || former.as_ref().is_some_and(|former| former.added),
+            payload_digest: digest,
+            times: Times {
+                begun: former.map_or(now, |former| former.times.begun),
+                settled: Some(now),
+                finalized: None,
+            },
+        });
+        if let Some(key) = Fingerprint::parse(new.expose()) {
+            self.journal.manage(&key);
+        }
+    }
+}
+
+/// What an earlier rotation may have left in force.
+fn earlier(last: &Rotation) -> Vec<Field> {
+    let (new, prev) = (last.new.clone(), last.prev.clone());
+    match last.phase {
+        Phase::Applied | Phase::Finalized => vec![new],
+        Phase::Restored => prev.into_iter().collect(),
+        Phase::Begun | Phase::Fenced => prev.into_iter().chain([new]).collect(),
+    }
+}

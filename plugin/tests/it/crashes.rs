@@ -1,0 +1,207 @@
+//! The process is killed before and after every durable step, and what is
+//! left must lead to a good end.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{
+    Answer, KEY_A, KEY_B, OLD_KEY, Sandbox, USER, answer, fingerprint, hash, key, password, with,
+};
+
+/// How many points `request` passes on a machine made by `make`.
+fn count(make: &dyn Fn() -> Sandbox, request: &Value) -> u32 {
+    let sandbox = make();
+    let file = sandbox.path("count");
+    let output = sandbox
+        .command(request)
+        .env("STRONGROOM_CRASH_COUNT", &file)
+        .output()
+        .expect("started");
+    assert_eq!(answer(&output).status, Some(0), "{:?}", answer(&output));
+    fs::read_to_string(file)
+        .expect("a count")
+        .parse()
+        .expect("a number")
+}
+
+/// Kills `request` at each point on a fresh machine, and has `judge` look.
+fn at_every_point(make: &dyn Fn() -> Sandbox, request: &Value, judge: &dyn Fn(&Sandbox, u32)) {
+    let points = count(make, request);
+    assert!(points >= 6, "only {points} points");
+    for point in 1..=points {
+        let sandbox = make();
+        let output = sandbox
+            .command(request)
+            .env("STRONGROOM_CRASH_AT", point.to_string())
+            .output()
+            .expect("started");
+        assert_eq!(output.status.signal(), Some(9), "point {point} of {points}");
+        judge(&sandbox, point);
+    }
+}
+
+fn live(answer: &Answer) -> &str {
+    answer.line["live"].as_str().expect("live")
+}
+
+#[test]
+fn a_password_ends_well_wherever_its_change_is_cut_off() {
+    let (old, new) = (hash("o"), hash("n"));
+    let request = |op: &str| password(op, USER, 1, "a", &new);
+    at_every_point(&Sandbox::new, &request("apply"), &|sandbox, point| {
+        let field = sandbox.field(USER);
+        let status = sandbox.run(&request("status"));
+        let expected = if field == new { "new" } else { "old" };
+        assert!(field == new || field == old, "point {point}");
+        status.expect("ok", 0, expected);
+        let again = sandbox.run(&request("apply"));
+        assert_eq!(
+            (again.status, live(&again)),
+            (Some(0), "new"),
+            "point {point}"
+        );
+        assert_eq!(sandbox.field(USER), new);
+        sandbox.run(&request("verify")).expect("ok", 0, "new");
+        sandbox.run(&request("finalize")).expect("ok", 0, "new");
+        assert_eq!(
+            sandbox.journal()["rotation"]["phase"],
+            "finalized",
+            "point {point}"
+        );
+    });
+}
+
+#[test]
+fn a_password_can_be_given_up_wherever_its_change_is_cut_off() {
+    let new = hash("n");
+    let request = |op: &str| password(op, USER, 1, "a", &new);
+    at_every_point(&Sandbox::new, &request("apply"), &|sandbox, point| {
+        let field = sandbox.field(USER);
+        let fence = sandbox.run(&request("fence"));
+        let expected = if field == new { "new" } else { "old" };
+        fence.expect("ok", 0, expected);
+        sandbox
+            .run(&request("apply"))
+            .expect("fenced", 11, expected);
+        assert_eq!(sandbox.field(USER), field, "point {point}");
+    });
+}
+
+#[test]
+fn a_key_ends_well_wherever_its_change_is_cut_off() {
+    let make = || {
+        let sandbox = Sandbox::new();
+        sandbox.write("home/ann/.profile", "");
+        sandbox
+    };
+    let request = |op: &str| key(op, 1, "a", KEY_A);
+    at_every_point(&make, &request("apply"), &|sandbox, point| {
+        sandbox.run(&request("status"));
+        let again = sandbox.run(&request("apply"));
+        assert_eq!(
+            (again.status, live(&again)),
+            (Some(0), "new"),
+            "point {point}"
+        );
+        assert_eq!(sandbox.keys().matches(KEY_A).count(), 1, "point {point}");
+        assert_eq!(
+            sandbox.journal()["rotation"]["added"],
+            true,
+            "point {point}"
+        );
+        drafts_are_gone(sandbox, point);
+    });
+}
+
+#[test]
+fn there_is_a_key_that_works_wherever_a_removal_is_cut_off() {
+    let make = || {
+        let sandbox = Sandbox::new();
+        sandbox.key_file(&format!("# mine\n{OLD_KEY} me\n"));
+        sandbox
+            .run(&key("apply", 1, "a", KEY_A))
+            .expect("ok", 0, "new");
+        sandbox
+    };
+    let remove = json!([fingerprint(OLD_KEY)]);
+    let finalize = with(key("finalize", 1, "a", KEY_A), "remove", remove);
+    at_every_point(&make, &finalize, &|sandbox, point| {
+        assert!(sandbox.keys().contains(KEY_A), "point {point}");
+        sandbox
+            .run(&key("status", 1, "a", KEY_A))
+            .expect("ok", 0, "new");
+        sandbox.run(&finalize).expect("ok", 0, "new");
+        let keys = sandbox.keys();
+        assert!(
+            keys.starts_with("# mine\n") && !keys.contains(OLD_KEY),
+            "point {point}"
+        );
+        drafts_are_gone(sandbox, point);
+    });
+}
+
+#[test]
+fn a_key_is_taken_back_wherever_that_is_cut_off() {
+    let make = || {
+        let sandbox = Sandbox::new();
+        sandbox.key_file(&format!("{OLD_KEY} me\n"));
+        sandbox
+            .run(&key("apply", 1, "a", KEY_A))
+            .expect("ok", 0, "new");
+        let remove = json!([fingerprint(OLD_KEY)]);
+        sandbox
+            .run(&with(key("finalize", 1, "a", KEY_A), "remove", remove))
+            .expect("ok", 0, "new");
+        sandbox
+            .run(&key("apply", 2, "b", KEY_B))
+            .expect("ok", 0, "both");
+        sandbox
+    };
+    let fence = with(
+        key("fence", 2, "b", KEY_B),
+        "opt",
+        json!({"remove_added": true}),
+    );
+    at_every_point(&make, &fence, &|sandbox, point| {
+        assert!(sandbox.keys().contains(KEY_A), "point {point}");
+        sandbox.run(&fence).expect("ok", 0, "old");
+        assert!(!sandbox.keys().contains(KEY_B), "point {point}");
+        sandbox
+            .run(&key("apply", 2, "b", KEY_B))
+            .expect("fenced", 11, "old");
+        drafts_are_gone(sandbox, point);
+    });
+}
+
+#[test]
+fn a_programming_error_is_answered_wherever_it_happens() {
+    let make = Sandbox::new;
+    for request in [
+        password("apply", USER, 1, "a", &hash("n")),
+        key("apply", 1, "a", KEY_A),
+    ] {
+        for point in 1..=count(&make, &request) {
+            let sandbox = make();
+            let mut command = sandbox.command(&request);
+            command
+                .env("STRONGROOM_CRASH_AT", point.to_string())
+                .env("STRONGROOM_CRASH_PANIC", "1");
+            let failed = answer(&command.output().expect("started"));
+            failed.expect("internal", 10, "unknown");
+            assert_eq!(failed.line["rid"], "a".repeat(32));
+            assert_eq!(failed.line["final"], false);
+            let status = sandbox.run(&with(request.clone(), "op", json!("status")));
+            assert_eq!(status.status, Some(0), "{}", status.text);
+        }
+    }
+}
+
+fn drafts_are_gone(sandbox: &Sandbox, point: u32) {
+    let names = fs::read_dir(sandbox.path("home/ann/.ssh")).expect("a folder");
+    for name in names.flatten().map(|entry| entry.file_name()) {
+        let name = name.to_string_lossy().into_owned();
+        assert!(!name.contains(".strongroom."), "point {point} left {name}");
+    }
+}

@@ -1,0 +1,277 @@
+//! CreateSecret (kms-secrets.md sections 5.1 and 6.2).
+
+use serde::Serialize;
+use strongroom_hsm::SecretBytes;
+
+use super::describe_secret::{RotationFields, extended_config};
+use super::ecs_value::{self, ExtendedConfig};
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::Caller;
+use crate::model::{
+    Arn, AutomaticRotation, EcsBinding, OsFamily, RequestId, RotationInterval, Schedule, SecretDataType, SecretName,
+    SecretSubType, SecretType, Tag, VersionId, VersionStage,
+};
+use crate::vault::NewSecret;
+
+/// Tags of a secret at most.
+const MAX_TAGS: usize = 20;
+/// Length of a description at most (kms-secrets.md section 11, point 13).
+const MAX_DESCRIPTION: usize = 8_192;
+/// The prefix of names of managed secrets, and that of ECS secrets.
+const MANAGED: &str = "acs/";
+const ECS: &str = "acs/ecs/";
+
+/// Creates a secret with its first version.
+#[derive(Debug)]
+pub(super) struct CreateSecret {
+    name: SecretName,
+    version: VersionId,
+    data: SecretBytes,
+    data_type: SecretDataType,
+    description: String,
+    tags: Vec<Tag>,
+    interval: Option<RotationInterval>,
+    ecs: Option<(ExtendedConfig, ecs_value::Credential)>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    request_id: &'a RequestId,
+    arn: Arn,
+    secret_name: &'a SecretName,
+    version_id: &'a VersionId,
+    secret_type: &'static str,
+    #[serde(rename = "DKMSInstanceId")]
+    dkms_instance_id: &'static str,
+    #[serde(flatten)]
+    rotation: Option<RotationFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extended_config: Option<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct OneTag {
+    tag_key: String,
+    tag_value: String,
+}
+
+fn tags(input: &Input<'_>) -> Result<Vec<Tag>, ApiError> {
+    let Some(text) = input.optional("Tags").filter(|t| !t.is_empty()) else { return Ok(Vec::new()) };
+    let rule = "The parameter Tags must be a JSON array of at most 20 objects {\"TagKey\":\"…\",\"TagValue\":\"…\"}; \
+                keys and values have up to 128 of letters, digits and / \\ _ - . + = : @, keys do not begin with aliyun or acs:.";
+    let read: Vec<OneTag> = serde_json::from_str(text).ok().ok_or_else(|| ApiError::invalid(rule))?;
+    let allowed = |t: &str| {
+        t.chars().count() <= 128 && t.chars().all(|c| c.is_alphanumeric() || "/\\_-.+=:@".contains(c))
+    };
+    let fits = |tag: &OneTag| {
+        !tag.tag_key.is_empty()
+            && allowed(&tag.tag_key)
+            && allowed(&tag.tag_value)
+            && !tag.tag_key.starts_with("aliyun")
+            && !tag.tag_key.starts_with("acs:")
+    };
+    let mut keys: Vec<&str> = read.iter().map(|t| t.tag_key.as_str()).collect();
+    keys.sort_unstable();
+    let doubled = keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
+    if read.len() > MAX_TAGS || doubled || !read.iter().all(fits) {
+        return Err(ApiError::invalid(rule));
+    }
+    Ok(read.into_iter().map(|t| Tag { key: t.tag_key, value: t.tag_value }).collect())
+}
+
+fn kind(input: &Input<'_>) -> Result<SecretType, ApiError> {
+    match input.optional("SecretType") {
+        None | Some("Generic") => Ok(SecretType::Generic),
+        Some("ECS") => Ok(SecretType::Ecs),
+        Some("Rds" | "Redis" | "RAMCredentials" | "PolarDB") => {
+            Err(ApiError::unsupported("Secrets of that SecretType are not supported: use Generic or ECS."))
+        }
+        Some(_) => Err(ApiError::invalid("The parameter SecretType must be Generic or ECS.")),
+    }
+}
+
+impl Action for CreateSecret {
+    const SPEC: Spec = Spec {
+        name: "CreateSecret",
+        service: Service::Kms,
+        access: EventAccess::Write,
+        right: "kms:CreateSecret",
+        clear: &[
+            "DKMSInstanceId",
+            "Description",
+            "EnableAutomaticRotation",
+            "EncryptionKeyId",
+            "ExtendedConfig",
+            "RotationInterval",
+            "SecretDataType",
+            "SecretName",
+            "SecretType",
+            "Tags",
+            "VersionId",
+        ],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        let name = input.parsed("SecretName", SecretName::parse)?;
+        let version = input.version_id()?;
+        let data = input.secret_data()?;
+        let data_type = input.data_type()?;
+        let kind = kind(input)?;
+        if input.optional("EncryptionKeyId").is_some_and(|k| !k.is_empty()) {
+            return Err(ApiError::unsupported(
+                "EncryptionKeyId cannot be chosen: leave it out, and the vault's own key in the HSM is used.",
+            ));
+        }
+        if input.optional("Policy").is_some_and(|p| !p.is_empty()) {
+            return Err(ApiError::unsupported("Secret policies are not supported: attach a RAM policy to the user."));
+        }
+        let rotates = input.boolean("EnableAutomaticRotation")?.unwrap_or(false);
+        let interval = match input.optional("RotationInterval").filter(|_| rotates) {
+            Some(text) => Some(
+                RotationInterval::parse(text)
+                    .map_err(|e| ApiError::invalid(format!("The parameter RotationInterval is not valid: {e}.")))?,
+            ),
+            None if rotates && kind == SecretType::Ecs => return Err(ApiError::missing("RotationInterval")),
+            None => None,
+        };
+        let ecs = match kind {
+            SecretType::Generic if name.as_str().starts_with(MANAGED) => {
+                return Err(ApiError::invalid("The SecretName of a Generic secret must not begin with acs/."));
+            }
+            SecretType::Generic if rotates => {
+                return Err(ApiError::unsupported("Secrets of type Generic do not rotate by themselves."));
+            }
+            SecretType::Generic => None,
+            SecretType::Ecs => {
+                if !name.as_str().starts_with(ECS) {
+                    return Err(ApiError::invalid("The SecretName of an ECS secret must begin with acs/ecs/."));
+                }
+                if data_type != SecretDataType::Text {
+                    return Err(ApiError::invalid("The SecretDataType of an ECS secret must be text."));
+                }
+                let config = ExtendedConfig::parse(input.required("ExtendedConfig")?, &input.scope.region)?;
+                let credential = ecs_value::check(config.sub_type, data.expose())?;
+                Some((config, credential))
+            }
+        };
+        Ok(Self {
+            name,
+            version,
+            data,
+            data_type,
+            description: input.text("Description", MAX_DESCRIPTION)?.unwrap_or("").to_owned(),
+            tags: tags(input)?,
+            interval,
+            ecs,
+        })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        let container = Arn::secret_container(&scope.region, &scope.account);
+        let mut questions = vec![Question { action: Self::SPEC.right, resource: container }];
+        if let Some((config, _)) = &self.ecs {
+            // ram.md section 2.3.
+            let resource = Arn::instance(&scope.region, &scope.account, &config.instance);
+            questions.push(Question { action: "ecs:DescribeInstances", resource });
+        }
+        questions
+    }
+
+    fn secret(&self) -> Option<&SecretName> {
+        Some(&self.name)
+    }
+
+    fn request_tags(&self) -> &[Tag] {
+        &self.tags
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        let mut ecs = None;
+        let mut key_fingerprint = None;
+        if let Some((config, credential)) = self.ecs {
+            let os = services.rotations.operating_system(&config.instance).await.map_err(instance_error)?;
+            if os == OsFamily::Windows && config.sub_type == SecretSubType::SshKey {
+                return Err(ApiError::invalid(
+                    "The instance runs Windows, and SSH keys are managed on Linux instances only: use SecretSubType Password.",
+                ));
+            }
+            key_fingerprint = credential.key_fingerprint;
+            ecs = Some(EcsBinding {
+                sub_type: config.sub_type,
+                instance: config.instance,
+                region: config.region,
+                user: credential.user,
+                os,
+                custom_data: config.custom_data,
+            });
+        }
+        let now = services.vault.now();
+        let schedule = match self.interval {
+            Some(interval) => Schedule {
+                automatic: AutomaticRotation::Enabled,
+                interval: Some(interval),
+                next: Some(now.plus_seconds(interval.seconds().into())),
+                last: None,
+                failures: 0,
+            },
+            None => Schedule::OFF,
+        };
+        let record = services
+            .vault
+            .create(
+                access,
+                NewSecret {
+                    name: self.name,
+                    kind: if ecs.is_some() { SecretType::Ecs } else { SecretType::Generic },
+                    description: self.description,
+                    ecs,
+                    schedule,
+                    tags: self.tags,
+                    version: self.version.clone(),
+                    data_type: self.data_type,
+                    data: self.data,
+                    key_fingerprint,
+                },
+            )
+            .await?;
+        services.rotations.wake();
+        let arn = Arn::secret(&record.region, &record.account, &record.name);
+        let body = Body {
+            request_id,
+            arn: arn.clone(),
+            secret_name: &record.name,
+            version_id: &self.version,
+            secret_type: record.kind.as_str(),
+            dkms_instance_id: "",
+            rotation: RotationFields::of(&record),
+            extended_config: extended_config(&record),
+        };
+        Ok(Done {
+            answer: Answer::json(&body, 0)?,
+            elements: vec![("Arn", arn.to_string()), ("VersionId", self.version.to_string())],
+            version: Some((self.version, vec![VersionStage::Current])),
+        })
+    }
+}
+
+fn instance_error(error: crate::rotation::InstanceError) -> ApiError {
+    use crate::rotation::InstanceError;
+    match error {
+        InstanceError::NoCloud => crate::rotation::RotationError::NoCloud.into(),
+        InstanceError::Unknown => ApiError::invalid(
+            "The InstanceId in ExtendedConfig is that of no instance in this region: check it, and the vault's right to ecs:DescribeInstances.",
+        ),
+        InstanceError::Unreachable(_) => ApiError::unavailable("The ECS service cannot be asked for the instance now: try again."),
+    }
+}

@@ -1,0 +1,67 @@
+//! DeleteSecret (kms-secrets.md section 5.9).
+
+use serde::Serialize;
+
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::Caller;
+use crate::model::{Arn, RequestId, SecretName};
+use crate::vault::Deletion;
+
+/// Deletes a secret, or schedules that.
+#[derive(Debug)]
+pub(super) struct DeleteSecret {
+    name: SecretName,
+    how: Deletion,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    request_id: &'a RequestId,
+    secret_name: &'a SecretName,
+    planned_delete_time: String,
+}
+
+impl Action for DeleteSecret {
+    const SPEC: Spec = Spec {
+        name: "DeleteSecret",
+        service: Service::Kms,
+        access: EventAccess::Write,
+        right: "kms:DeleteSecret",
+        clear: &["ForceDeleteWithoutRecovery", "RecoveryWindowInDays", "SecretName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        let how = if input.boolean("ForceDeleteWithoutRecovery")?.unwrap_or(false) {
+            Deletion::Now
+        } else {
+            let days = input.number("RecoveryWindowInDays", 30, 7, 30)?;
+            Deletion::After { days: u8::try_from(days).unwrap_or(30) }
+        };
+        Ok(Self { name: input.secret_name()?, how })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+        vec![Question { action: Self::SPEC.right, resource }]
+    }
+
+    fn secret(&self) -> Option<&SecretName> {
+        Some(&self.name)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        let at = services.vault.delete(access, &self.name, self.how).await?.to_string();
+        let body = Body { request_id, secret_name: &self.name, planned_delete_time: at.clone() };
+        Ok(Done { answer: Answer::json(&body, 0)?, version: None, elements: vec![("PlannedDeleteTime", at)] })
+    }
+}

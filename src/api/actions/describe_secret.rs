@@ -1,0 +1,161 @@
+//! DescribeSecret (kms-secrets.md section 5.5), and the fields that other answers share with it.
+
+use serde::Serialize;
+
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::Caller;
+use crate::model::{Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag};
+
+/// The metadata of a secret.
+#[derive(Debug)]
+pub(super) struct DescribeSecret {
+    name: SecretName,
+    fetch_tags: bool,
+}
+
+/// What answers say of rotation, for managed secrets only
+/// (kms-secrets.md section 6.3).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RotationFields {
+    automatic_rotation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_interval: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_rotation_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_rotation_date: Option<String>,
+}
+
+impl RotationFields {
+    pub(super) fn of(record: &SecretRecord) -> Option<Self> {
+        record.ecs.as_ref()?;
+        let schedule = &record.schedule;
+        let on = schedule.automatic != AutomaticRotation::Disabled;
+        Some(Self {
+            automatic_rotation: schedule.automatic.as_str(),
+            rotation_interval: schedule.interval.filter(|_| on).map(|i| i.to_string()),
+            next_rotation_date: schedule.next.filter(|_| on).map(|t| t.to_string()),
+            last_rotation_date: schedule.last.map(|t| t.to_string()),
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ExtendedConfig<'a> {
+    secret_sub_type: &'static str,
+    instance_id: &'a str,
+    custom_data: &'a serde_json::Map<String, serde_json::Value>,
+    command_id: &'static str,
+    region_id: &'a str,
+}
+
+/// `ExtendedConfig`, a string that holds JSON (kms-secrets.md section 0, point 13).
+pub(super) fn extended_config(record: &SecretRecord) -> Option<String> {
+    let ecs = record.ecs.as_ref()?;
+    serde_json::to_string(&ExtendedConfig {
+        secret_sub_type: ecs.sub_type.as_str(),
+        instance_id: ecs.instance.as_str(),
+        custom_data: &ecs.custom_data,
+        command_id: ecs.os.command_id(),
+        region_id: ecs.region.as_str(),
+    })
+    .ok()
+}
+
+/// `Tags`, wrapped as lists are.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Tags<'a> {
+    tag: Vec<OneTag<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct OneTag<'a> {
+    tag_key: &'a str,
+    tag_value: &'a str,
+}
+
+impl<'a> Tags<'a> {
+    pub(super) fn of(tags: &'a [Tag]) -> Self {
+        Self { tag: tags.iter().map(|t| OneTag { tag_key: &t.key, tag_value: &t.value }).collect() }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    request_id: &'a RequestId,
+    arn: Arn,
+    secret_name: &'a SecretName,
+    secret_type: &'static str,
+    description: &'a str,
+    encryption_key_id: &'static str,
+    #[serde(rename = "DKMSInstanceId")]
+    dkms_instance_id: &'static str,
+    create_time: String,
+    update_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned_delete_time: Option<String>,
+    #[serde(flatten)]
+    rotation: Option<RotationFields>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extended_config: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Tags<'a>>,
+}
+
+impl Action for DescribeSecret {
+    const SPEC: Spec = Spec {
+        name: "DescribeSecret",
+        service: Service::Kms,
+        access: EventAccess::Read,
+        right: "kms:DescribeSecret",
+        clear: &["FetchTags", "SecretName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self { name: input.secret_name()?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+        vec![Question { action: Self::SPEC.right, resource }]
+    }
+
+    fn secret(&self) -> Option<&SecretName> {
+        Some(&self.name)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        _access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        let entry = services.vault.find(&self.name).await?;
+        let record = &entry.record;
+        let body = Body {
+            request_id,
+            arn: Arn::secret(&record.region, &record.account, &record.name),
+            secret_name: &record.name,
+            secret_type: record.kind.as_str(),
+            description: &record.description,
+            encryption_key_id: "",
+            dkms_instance_id: "",
+            create_time: record.created.to_string(),
+            update_time: record.updated.to_string(),
+            planned_delete_time: record.planned_delete.map(|t| t.to_string()),
+            rotation: RotationFields::of(record),
+            extended_config: extended_config(record),
+            tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
+        };
+        Ok(Done::answer(Answer::json(&body, 0)?))
+    }
+}

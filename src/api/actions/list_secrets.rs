@@ -1,0 +1,99 @@
+//! ListSecrets (kms-secrets.md section 5.6).
+
+use serde::Serialize;
+
+use super::describe_secret::Tags;
+use super::input::Page;
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::Caller;
+use crate::model::{Arn, RequestId, SecretName};
+
+/// A page of secrets, without values.
+#[derive(Debug)]
+pub(super) struct ListSecrets {
+    page: Page,
+    fetch_tags: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    request_id: &'a RequestId,
+    page_number: u32,
+    page_size: u32,
+    total_count: u64,
+    secret_list: List<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct List<'a> {
+    secret: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct One<'a> {
+    secret_name: &'a SecretName,
+    secret_type: &'static str,
+    create_time: String,
+    update_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned_delete_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Tags<'a>>,
+}
+
+impl Action for ListSecrets {
+    const SPEC: Spec = Spec {
+        name: "ListSecrets",
+        service: Service::Kms,
+        access: EventAccess::Read,
+        right: "kms:ListSecrets",
+        clear: &["FetchTags", "PageNumber", "PageSize"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        if input.optional("Filters").is_some_and(|f| !f.is_empty() && f != "[]") {
+            return Err(ApiError::unsupported("The parameter Filters is not supported: list all, and choose at the client."));
+        }
+        Ok(Self { page: input.page(10)?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        let resource = Arn::secret_container(&scope.region, &scope.account);
+        vec![Question { action: Self::SPEC.right, resource }]
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        let (total_count, records) = services.vault.list(access, self.page.offset(), self.page.size).await?;
+        let secret = records
+            .iter()
+            .map(|record| One {
+                secret_name: &record.name,
+                secret_type: record.kind.as_str(),
+                create_time: record.created.to_string(),
+                update_time: record.updated.to_string(),
+                planned_delete_time: record.planned_delete.map(|t| t.to_string()),
+                tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
+            })
+            .collect();
+        let body = Body {
+            request_id,
+            page_number: self.page.number,
+            page_size: self.page.size,
+            total_count,
+            secret_list: List { secret },
+        };
+        Ok(Done::answer(Answer::json(&body, 0)?))
+    }
+}

@@ -1,0 +1,271 @@
+//! The actions, one file each, and the table of them.
+//!
+//! The table is the only list: the gate finds an action in it, takes its
+//! rights and its audit class from it, and an action that is not in it cannot
+//! be called. Internal deeds (the rotation's own) are other functions and have
+//! no name that a request could say.
+
+mod create_secret;
+mod delete_secret;
+mod describe_secret;
+mod ecs_value;
+mod get_random_password;
+mod get_secret_value;
+mod input;
+mod list_secret_version_ids;
+mod list_secrets;
+mod put_secret_value;
+mod ram_keys;
+mod ram_policies;
+mod ram_users;
+mod restore_secret;
+mod rotate_secret;
+mod update_secret_rotation_policy;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::api::gate::{Gate, Signed};
+use crate::api::wire::{Answer, Reply};
+use crate::api::{ApiError, wire::Call};
+use crate::audit::{Access, EventAccess, Recorded};
+use crate::identity::{Caller, Identities};
+use crate::model::{AccountId, Arn, RegionId, RequestId, SecretName, Tag, VersionId, VersionStage};
+use crate::rotation::Rotations;
+use crate::vault::Vault;
+
+pub use input::Input;
+
+/// What actions work with.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The secrets.
+    pub vault: Arc<Vault>,
+    /// The users and policies.
+    pub identities: Arc<Identities>,
+    /// The rotations.
+    pub rotations: Arc<Rotations>,
+}
+
+/// Where resources of this appliance live.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: RegionId,
+}
+
+/// The API an action belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// KMS 2016-01-20.
+    Kms,
+    /// RAM 2015-05-01.
+    Ram,
+}
+
+impl Service {
+    /// Its name in audit records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kms => "Kms",
+            Self::Ram => "Ram",
+        }
+    }
+
+    /// Its API version.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::Kms => "2016-01-20",
+            Self::Ram => "2015-05-01",
+        }
+    }
+
+    /// The code of a denial and its words (ram.md section 5.1).
+    #[must_use]
+    pub fn denial(self, resource: &str) -> (&'static str, String) {
+        match self {
+            Self::Kms => {
+                ("Forbidden.NoPermission", format!("This operation for {resource} is forbidden by permission system."))
+            }
+            Self::Ram => ("NoPermission", "You are not authorized to do this action.".to_owned()),
+        }
+    }
+}
+
+/// An action's fixed properties.
+#[derive(Debug)]
+pub struct Spec {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// The API it belongs to.
+    pub service: Service,
+    /// Whether it changes anything.
+    pub access: EventAccess,
+    /// The action as policies name it.
+    pub right: &'static str,
+    /// Parameters whose values may stand in an audit record; all others are masked.
+    pub clear: &'static [&'static str],
+}
+
+/// One question to the policies: may this be done on that?
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Such as `kms:GetSecretValue`.
+    pub action: &'static str,
+    /// The resource.
+    pub resource: Arn,
+}
+
+/// What an action came to.
+#[derive(Debug)]
+pub struct Done {
+    /// The answer's body.
+    pub answer: Answer,
+    /// The version that was read or written.
+    pub version: Option<(VersionId, Vec<VersionStage>)>,
+    /// Members of the answer that an audit record may hold.
+    pub elements: Vec<(&'static str, String)>,
+}
+
+impl Done {
+    /// An answer about nothing in particular.
+    #[must_use]
+    pub const fn answer(answer: Answer) -> Self {
+        Self { answer, version: None, elements: Vec::new() }
+    }
+}
+
+/// An action of the API.
+pub trait Action: Sized + Send + Sync + 'static {
+    /// Its row in the table.
+    const SPEC: Spec;
+
+    /// Reads and checks the parameters.
+    ///
+    /// # Errors
+    ///
+    /// `MissingParameter` or `InvalidParameter`; nothing has been looked at but the request.
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError>;
+
+    /// What must be allowed for it, all of it.
+    fn questions(&self, scope: &Scope) -> Vec<Question>;
+
+    /// The secret that it is about.
+    fn secret(&self) -> Option<&SecretName> {
+        None
+    }
+
+    /// The tags that the call would set, for conditions on them.
+    fn request_tags(&self) -> &[Tag] {
+        &[]
+    }
+
+    /// Does it.
+    fn run(
+        self,
+        services: &Services,
+        caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> impl Future<Output = Result<Done, ApiError>> + Send;
+}
+
+/// A reply with the proof that it is on record, or the reason why it is not.
+pub type Served<'a> = Pin<Box<dyn Future<Output = Result<(Reply, Recorded), ApiError>> + Send + 'a>>;
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// The action's properties.
+    pub spec: Spec,
+    /// Serves a signed call of it through the gate.
+    pub serve: for<'a> fn(&'a Gate, &'a Call, Signed<'a>) -> Served<'a>,
+}
+
+const fn row<A: Action>() -> Row {
+    Row { spec: A::SPEC, serve: |gate, call, signed| Box::pin(gate.pass::<A>(call, signed)) }
+}
+
+/// Every action there is.
+pub static TABLE: [Row; 25] = [
+    row::<ram_policies::AttachPolicyToUser>(),
+    row::<ram_keys::CreateAccessKey>(),
+    row::<ram_policies::CreatePolicy>(),
+    row::<create_secret::CreateSecret>(),
+    row::<ram_users::CreateUser>(),
+    row::<ram_keys::DeleteAccessKey>(),
+    row::<ram_policies::DeletePolicy>(),
+    row::<delete_secret::DeleteSecret>(),
+    row::<ram_users::DeleteUser>(),
+    row::<describe_secret::DescribeSecret>(),
+    row::<ram_policies::DetachPolicyFromUser>(),
+    row::<ram_policies::GetPolicy>(),
+    row::<get_random_password::GetRandomPassword>(),
+    row::<get_secret_value::GetSecretValue>(),
+    row::<ram_keys::ListAccessKeys>(),
+    row::<ram_policies::ListPolicies>(),
+    row::<ram_policies::ListPoliciesForUser>(),
+    row::<list_secret_version_ids::ListSecretVersionIds>(),
+    row::<list_secrets::ListSecrets>(),
+    row::<ram_users::ListUsers>(),
+    row::<put_secret_value::PutSecretValue>(),
+    row::<restore_secret::RestoreSecret>(),
+    row::<rotate_secret::RotateSecret>(),
+    row::<ram_keys::UpdateAccessKey>(),
+    row::<update_secret_rotation_policy::UpdateSecretRotationPolicy>(),
+];
+
+/// The row of an action in a version of an API.
+///
+/// # Errors
+///
+/// 404 `InvalidAction.NotFound`, or 400 `InvalidVersion` when the action
+/// exists in another version (kms-secrets.md section 2.9).
+pub fn find(action: &str, version: &str) -> Result<&'static Row, ApiError> {
+    let named = TABLE.binary_search_by(|row| row.spec.name.cmp(action)).ok().and_then(|at| TABLE.get(at));
+    let known = [Service::Kms, Service::Ram].into_iter().any(|s| s.version() == version);
+    match named {
+        Some(row) if row.spec.service.version() == version => Ok(row),
+        Some(row) => Err(ApiError::new(
+            "InvalidVersion",
+            400,
+            format!("The action belongs to Version {}.", row.spec.service.version()),
+        )),
+        None if !known => {
+            Err(ApiError::new("InvalidVersion", 400, "The Version is none that is served here: 2016-01-20, 2015-05-01."))
+        }
+        None => Err(ApiError::new("InvalidAction.NotFound", 404, "The action does not exist in this Version.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_its_names_and_names_its_rights() {
+        assert!(TABLE.is_sorted_by(|a, b| a.spec.name < b.spec.name));
+        for row in &TABLE {
+            let prefix = match row.spec.service {
+                Service::Kms => "kms:",
+                Service::Ram => "ram:",
+            };
+            assert_eq!(row.spec.right, format!("{prefix}{}", row.spec.name));
+            let found = find(row.spec.name, row.spec.service.version()).unwrap();
+            assert_eq!(found.spec.name, row.spec.name);
+        }
+    }
+
+    #[test]
+    fn an_action_of_another_version_is_not_found_by_accident() {
+        assert_eq!(find("CreateUser", "2016-01-20").unwrap_err().code, "InvalidVersion");
+        assert_eq!(find("Nothing", "2016-01-20").unwrap_err().code, "InvalidAction.NotFound");
+        assert_eq!(find("getsecretvalue", "2016-01-20").unwrap_err().code, "InvalidAction.NotFound");
+        assert_eq!(find("Nothing", "1999-01-01").unwrap_err().code, "InvalidVersion");
+    }
+}

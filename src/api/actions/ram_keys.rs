@@ -1,0 +1,209 @@
+//! Access keys of the RAM API 2015-05-01 (ram.md section 3).
+
+use serde::Serialize;
+
+use super::ram_users::{Empty, on_user, user_name};
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::{Caller, IdentityError};
+use crate::model::{AccessKeyId, AccessKeyStatus, RequestId, UserName};
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct KeyBody<'a> {
+    access_key_id: &'a AccessKeyId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_secret: Option<&'a str>,
+    status: &'static str,
+    create_date: String,
+}
+
+/// Makes an access key; its secret is in this answer and nowhere else.
+#[derive(Debug)]
+pub(super) struct CreateAccessKey {
+    user: UserName,
+}
+
+impl Action for CreateAccessKey {
+    const SPEC: Spec = Spec {
+        name: "CreateAccessKey",
+        service: Service::Ram,
+        access: EventAccess::Write,
+        right: "ram:CreateAccessKey",
+        clear: &["UserName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self { user: user_name(input)? })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        on_user(Self::SPEC.right, scope, &self.user)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body<'a> {
+            request_id: &'a RequestId,
+            access_key: KeyBody<'a>,
+        }
+        let made = services.identities.create_access_key(access, &self.user).await?;
+        let secret = str::from_utf8(made.secret.expose()).ok().ok_or_else(ApiError::internal)?;
+        let access_key = KeyBody {
+            access_key_id: &made.record.id,
+            access_key_secret: Some(secret),
+            status: made.record.status.as_str(),
+            create_date: made.record.created.to_string(),
+        };
+        let answer = Answer::json(&Body { request_id, access_key }, secret.len())?;
+        Ok(Done { answer, version: None, elements: vec![("AccessKeyId", made.record.id.to_string())] })
+    }
+}
+
+/// The keys of a user, without secrets.
+#[derive(Debug)]
+pub(super) struct ListAccessKeys {
+    user: UserName,
+}
+
+impl Action for ListAccessKeys {
+    const SPEC: Spec = Spec {
+        name: "ListAccessKeys",
+        service: Service::Ram,
+        access: EventAccess::Read,
+        right: "ram:ListAccessKeys",
+        clear: &["UserName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self { user: user_name(input)? })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        on_user(Self::SPEC.right, scope, &self.user)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        _access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body<'a> {
+            request_id: &'a RequestId,
+            access_keys: List<'a>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct List<'a> {
+            access_key: Vec<KeyBody<'a>>,
+        }
+        let directory = services.identities.directory();
+        directory.user(&self.user).ok_or(IdentityError::Missing("User"))?;
+        let access_key = directory
+            .access_keys(&self.user)
+            .into_iter()
+            .map(|key| KeyBody {
+                access_key_id: &key.id,
+                access_key_secret: None,
+                status: key.status.as_str(),
+                create_date: key.created.to_string(),
+            })
+            .collect();
+        Ok(Done::answer(Answer::json(&Body { request_id, access_keys: List { access_key } }, 0)?))
+    }
+}
+
+fn key_id(input: &Input<'_>) -> Result<AccessKeyId, ApiError> {
+    input.parsed("UserAccessKeyId", AccessKeyId::parse)
+}
+
+/// Switches a key on or off.
+#[derive(Debug)]
+pub(super) struct UpdateAccessKey {
+    user: UserName,
+    key: AccessKeyId,
+    status: AccessKeyStatus,
+}
+
+impl Action for UpdateAccessKey {
+    const SPEC: Spec = Spec {
+        name: "UpdateAccessKey",
+        service: Service::Ram,
+        access: EventAccess::Write,
+        right: "ram:UpdateAccessKey",
+        clear: &["Status", "UserAccessKeyId", "UserName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        let status = match input.required("Status")? {
+            "Active" => AccessKeyStatus::Active,
+            "Inactive" => AccessKeyStatus::Inactive,
+            _ => return Err(ApiError::invalid("The parameter Status must be Active or Inactive.")),
+        };
+        Ok(Self { user: user_name(input)?, key: key_id(input)?, status })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        on_user(Self::SPEC.right, scope, &self.user)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        services.identities.update_access_key(access, &self.user, &self.key, self.status).await?;
+        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+    }
+}
+
+/// Deletes a key.
+#[derive(Debug)]
+pub(super) struct DeleteAccessKey {
+    user: UserName,
+    key: AccessKeyId,
+}
+
+impl Action for DeleteAccessKey {
+    const SPEC: Spec = Spec {
+        name: "DeleteAccessKey",
+        service: Service::Ram,
+        access: EventAccess::Write,
+        right: "ram:DeleteAccessKey",
+        clear: &["UserAccessKeyId", "UserName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self { user: user_name(input)?, key: key_id(input)? })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        on_user(Self::SPEC.right, scope, &self.user)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        services.identities.delete_access_key(access, &self.user, &self.key).await?;
+        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+    }
+}

@@ -1,0 +1,210 @@
+//! Users of the RAM API 2015-05-01 (ram.md section 3).
+
+use serde::Serialize;
+
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::Caller;
+use crate::model::{Arn, RequestId, UserName, UserRecord};
+
+/// Length of a display name or comment at most (ram.md section 3.3).
+const MAX_TEXT: usize = 128;
+
+/// `UserName`, with the codes of the RAM API.
+///
+/// # Errors
+///
+/// `MissingParameter` or `InvalidParameter.UserName.InvalidChars`.
+pub(super) fn user_name(input: &Input<'_>) -> Result<UserName, ApiError> {
+    let text = input.required("UserName")?;
+    UserName::parse(text).map_err(|error| {
+        let code = if (1..=64).contains(&text.len()) {
+            "InvalidParameter.UserName.InvalidChars"
+        } else {
+            "InvalidParameter.UserName.Length"
+        };
+        ApiError::new(code, 400, format!("The parameter UserName is not valid: {error}."))
+    })
+}
+
+/// The question whether the right holds on a user.
+pub(super) fn on_user(right: &'static str, scope: &Scope, user: &UserName) -> Vec<Question> {
+    vec![Question { action: right, resource: Arn::ram(&scope.account, &format!("user/{user}")) }]
+}
+
+/// The answer that says nothing but its id.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Empty<'a> {
+    pub(super) request_id: &'a RequestId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct UserBody<'a> {
+    user_id: &'a str,
+    user_name: &'a UserName,
+    display_name: &'a str,
+    comments: &'a str,
+    create_date: String,
+}
+
+impl<'a> UserBody<'a> {
+    fn of(user: &'a UserRecord) -> Self {
+        Self {
+            user_id: &user.id,
+            user_name: &user.name,
+            display_name: &user.display_name,
+            comments: &user.comments,
+            create_date: user.created.to_string(),
+        }
+    }
+}
+
+/// Creates a user without rights.
+#[derive(Debug)]
+pub(super) struct CreateUser {
+    name: UserName,
+    display_name: String,
+    comments: String,
+}
+
+impl Action for CreateUser {
+    const SPEC: Spec = Spec {
+        name: "CreateUser",
+        service: Service::Ram,
+        access: EventAccess::Write,
+        right: "ram:CreateUser",
+        clear: &["Comments", "DisplayName", "UserName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self {
+            name: user_name(input)?,
+            display_name: input.text("DisplayName", MAX_TEXT)?.unwrap_or("").to_owned(),
+            comments: input.text("Comments", MAX_TEXT)?.unwrap_or("").to_owned(),
+        })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&scope.account, "user/*") }]
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body<'a> {
+            request_id: &'a RequestId,
+            user: UserBody<'a>,
+        }
+        let user = services.identities.create_user(access, self.name, self.display_name, self.comments).await?;
+        let answer = Answer::json(&Body { request_id, user: UserBody::of(&user) }, 0)?;
+        Ok(Done { answer, version: None, elements: vec![("UserId", user.id)] })
+    }
+}
+
+/// Deletes a user that has neither keys nor policies.
+#[derive(Debug)]
+pub(super) struct DeleteUser {
+    name: UserName,
+}
+
+impl Action for DeleteUser {
+    const SPEC: Spec = Spec {
+        name: "DeleteUser",
+        service: Service::Ram,
+        access: EventAccess::Write,
+        right: "ram:DeleteUser",
+        clear: &["UserName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self { name: user_name(input)? })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        on_user(Self::SPEC.right, scope, &self.name)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        services.identities.delete_user(access, &self.name).await?;
+        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+    }
+}
+
+/// All users, by name.
+#[derive(Debug)]
+pub(super) struct ListUsers {
+    marker: Option<UserName>,
+    max_items: usize,
+}
+
+impl Action for ListUsers {
+    const SPEC: Spec = Spec {
+        name: "ListUsers",
+        service: Service::Ram,
+        access: EventAccess::Read,
+        right: "ram:ListUsers",
+        clear: &["Marker", "MaxItems"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        let marker = match input.optional("Marker").filter(|m| !m.is_empty()) {
+            Some(_) => Some(input.parsed("Marker", UserName::parse)?),
+            None => None,
+        };
+        let max_items = input.number("MaxItems", 100, 1, 1_000)?;
+        Ok(Self { marker, max_items: usize::try_from(max_items).unwrap_or(100) })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&scope.account, "user/*") }]
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        _access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Body<'a> {
+            request_id: &'a RequestId,
+            is_truncated: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            marker: Option<&'a UserName>,
+            users: List<'a>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct List<'a> {
+            user: Vec<UserBody<'a>>,
+        }
+        let directory = services.identities.directory();
+        let folded = |name: &UserName| name.as_str().to_ascii_lowercase();
+        // The marker is the last name of the page before.
+        let after = self.marker.as_ref().map(folded);
+        let mut rest = directory.users().filter(|u| after.as_ref().is_none_or(|m| folded(&u.name) > *m));
+        let page: Vec<&UserRecord> = rest.by_ref().take(self.max_items).collect();
+        let is_truncated = rest.next().is_some();
+        let marker = page.last().filter(|_| is_truncated).map(|u| &u.name);
+        let users = List { user: page.iter().map(|u| UserBody::of(u)).collect() };
+        Ok(Done::answer(Answer::json(&Body { request_id, is_truncated, marker, users }, 0)?))
+    }
+}

@@ -1,0 +1,51 @@
+//! RestoreSecret (kms-secrets.md section 5.10).
+
+use super::rotate_secret::NameBody;
+use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use crate::api::ApiError;
+use crate::api::wire::Answer;
+use crate::audit::{Access, EventAccess};
+use crate::identity::Caller;
+use crate::model::{Arn, RequestId, SecretName};
+
+/// Takes a secret back that is scheduled for deletion.
+#[derive(Debug)]
+pub(super) struct RestoreSecret {
+    name: SecretName,
+}
+
+impl Action for RestoreSecret {
+    const SPEC: Spec = Spec {
+        name: "RestoreSecret",
+        service: Service::Kms,
+        access: EventAccess::Write,
+        right: "kms:RestoreSecret",
+        clear: &["SecretName"],
+    };
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        Ok(Self { name: input.secret_name()? })
+    }
+
+    fn questions(&self, scope: &Scope) -> Vec<Question> {
+        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+        vec![Question { action: Self::SPEC.right, resource }]
+    }
+
+    fn secret(&self) -> Option<&SecretName> {
+        Some(&self.name)
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        let record = services.vault.restore(access, &self.name).await?;
+        services.rotations.wake();
+        let body = NameBody { request_id, secret_name: &record.name };
+        Ok(Done::answer(Answer::json(&body, 0)?))
+    }
+}

@@ -1,0 +1,264 @@
+//! All that a client ever learns of a failure.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::identity::{AuthError, IdentityError};
+use crate::rotation::RotationError;
+use crate::rpc::encoding::ParameterError;
+use crate::rpc::signature::ClaimError;
+use crate::seal::SealError;
+use crate::store::StoreError;
+use crate::vault::VaultError;
+
+/// What a denial tells the caller (ram.md section 5.2).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AccessDeniedDetail {
+    /// The action that was refused.
+    pub auth_action: String,
+    /// `SubUser` for users.
+    pub auth_principal_type: &'static str,
+    /// The caller's account.
+    pub auth_principal_owner_id: String,
+    /// The caller's user id.
+    pub auth_principal_display_name: String,
+    /// The layer that did not allow it.
+    pub policy_type: &'static str,
+    /// `ImplicitDeny` or `ExplicitDeny`.
+    pub no_permission_type: &'static str,
+}
+
+/// A failure as the client sees it: code, HTTP status and public words
+/// (kms-secrets.md sections 2.10 and 10).
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    /// The code of the contract.
+    pub code: Cow<'static, str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened and what to do, never with a value that was sent.
+    pub message: Cow<'static, str>,
+    /// For denials.
+    pub detail: Option<Box<AccessDeniedDetail>>,
+    /// When to try again, in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl ApiError {
+    /// An error with that code, status and message.
+    #[must_use]
+    pub fn new(
+        code: impl Into<Cow<'static, str>>,
+        status: u16,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { code: code.into(), status, message: message.into(), detail: None, retry_after_ms: None }
+    }
+
+    /// 400 `InvalidParameter`.
+    #[must_use]
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("InvalidParameter", 400, message)
+    }
+
+    /// 400 `MissingParameter`.
+    #[must_use]
+    pub fn missing(name: &str) -> Self {
+        Self::new("MissingParameter", 400, format!("The parameter {name} is required and was not sent."))
+    }
+
+    /// 404 `Forbidden.ResourceNotFound`.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(
+            "Forbidden.ResourceNotFound",
+            404,
+            "The secret, version or stage does not exist. Check its name, the account and the region.",
+        )
+    }
+
+    /// 500 `InternalFailure`, with fixed words; the log has the cause under the request id.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            "InternalFailure",
+            500,
+            "The request failed for a reason that lies inside the service. Give the RequestId to its operator.",
+        )
+    }
+
+    /// 503 `ServiceUnavailableTemporary`.
+    #[must_use]
+    pub fn unavailable(what: &'static str) -> Self {
+        Self {
+            retry_after_ms: Some(1_000),
+            ..Self::new("ServiceUnavailableTemporary", 503, what)
+        }
+    }
+
+    /// 400 `UnsupportedOperation`.
+    #[must_use]
+    pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("UnsupportedOperation", 400, message)
+    }
+}
+
+impl From<ParameterError> for ApiError {
+    fn from(error: ParameterError) -> Self {
+        Self::new(error.code(), 400, sentence(&error))
+    }
+}
+
+impl From<ClaimError> for ApiError {
+    fn from(error: ClaimError) -> Self {
+        Self::new(error.code(), 400, sentence(&error))
+    }
+}
+
+/// The error's clause as a sentence.
+pub(crate) fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), characters.as_str()),
+        None => text,
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Expired => Self::new(
+                "InvalidTimeStamp.Expired",
+                400,
+                "The time of the request is more than 15 minutes from the server's: check the client's clock.",
+            ),
+            AuthError::UnknownKey => {
+                Self::new("InvalidAccessKeyId.NotFound", 404, "The AccessKeyId does not exist.")
+            }
+            AuthError::InactiveKey => {
+                Self::new("Forbidden.AccessKey", 403, "The access key is not active: activate it, or use another.")
+            }
+            // The gate adds the string to sign.
+            AuthError::BadSignature => Self::new("SignatureDoesNotMatch", 400, "The signature does not fit."),
+            AuthError::NonceUsed => Self::new(
+                "SignatureNonceUsed",
+                400,
+                "The SignatureNonce was used before: sign each request, also a repeated one, with a new one.",
+            ),
+            AuthError::BadToken => Self::new(
+                "InvalidSecurityToken.Malformed",
+                400,
+                "The SecurityToken is not valid: use the access key of a user, without a token.",
+            ),
+            AuthError::Key(error) => error.into(),
+        }
+    }
+}
+
+impl From<SealError> for ApiError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Token(_) => Self::unavailable("The hardware security module cannot be reached now: try again."),
+            SealError::Format(_) | SealError::NotAuthentic | SealError::Local | SealError::UnknownKey => Self::internal(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict | StoreError::Unavailable(_) | StoreError::Locked => {
+                Self::unavailable("The database cannot be used now: try again.")
+            }
+            StoreError::Exists | StoreError::Damaged(_) | StoreError::Newer { .. } => Self::internal(),
+        }
+    }
+}
+
+impl From<VaultError> for ApiError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Altered(_) => Self::internal(),
+            VaultError::Contended => Self::unavailable("The secret is being changed by others: try again."),
+            VaultError::Exists => {
+                Self::new("Rejected.ResourceExist", 409, "A secret of that name exists: choose another name.")
+            }
+            VaultError::InDeleteWindow { until } => Self::new(
+                "Rejected.ResourceInDeleteWindow",
+                409,
+                format!(
+                    "The secret is scheduled for deletion at {until}: restore it, or delete it at once with ForceDeleteWithoutRecovery=true."
+                ),
+            ),
+            VaultError::Full => Self::new(
+                "Rejected.LimitExceeded",
+                400,
+                "The secret has as many versions as it may have, all with a stage: take a stage off an old version.",
+            ),
+            VaultError::NotFound => Self::not_found(),
+            VaultError::NotInDeleteWindow => {
+                Self::new("Rejected.ResourceInUse", 409, "The secret is not scheduled for deletion.")
+            }
+            VaultError::Rotating => Self::new(
+                "Rejected.ResourceInUse",
+                409,
+                "The secret is being rotated: try again when the rotation is over.",
+            ),
+            VaultError::Seal(error) => error.into(),
+            VaultError::Store(error) => error.into(),
+            VaultError::VersionExists => Self::new(
+                "Rejected.ResourceExist",
+                409,
+                "A version of that VersionId exists and holds another value: choose another VersionId.",
+            ),
+            VaultError::WrongType => Self::unsupported("The action is not for secrets of this type."),
+        }
+    }
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::InProgress => Self::from(VaultError::Rotating),
+            RotationError::NotManaged => Self::unsupported("Secrets of type Generic are not rotated by the service."),
+            RotationError::NotYet(what) => Self::unsupported(what),
+            RotationError::NoCloud => Self::unsupported(
+                "No Cloud Assistant endpoint is configured, so no instance can be rotated: see the [cloud] section of the configuration.",
+            ),
+            RotationError::Throttled { retry_after_ms } => Self {
+                retry_after_ms: Some(retry_after_ms),
+                ..Self::new("Rejected.Throttling", 429, "The limit of manual rotations in an hour is reached: try later.")
+            },
+            RotationError::Material => Self::internal(),
+            RotationError::Vault(error) => error.into(),
+        }
+    }
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Exists(what) => {
+                Self::new(format!("EntityAlreadyExists.{what}"), 409, format!("The {what} exists already."))
+            }
+            IdentityError::Missing(what) => {
+                Self::new(format!("EntityNotExist.{what}"), 404, format!("The {what} does not exist."))
+            }
+            IdentityError::InUse(what) => Self::new(
+                format!("DeleteConflict.{what}"),
+                409,
+                format!("It still has a {what}: remove that first."),
+            ),
+            IdentityError::Limit(what) => {
+                Self::new(format!("LimitExceeded.{what}"), 409, format!("The limit of {what} is reached."))
+            }
+            IdentityError::Policy(error) => Self::new("MalformedPolicyDocument", 400, sentence(&error)),
+            IdentityError::Seal(error) => error.into(),
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Altered(_) | IdentityError::Directory(_) => Self::internal(),
+        }
+    }
+}

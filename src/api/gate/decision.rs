@@ -1,0 +1,146 @@
+//! From questions to a decision.
+
+use super::{Gate, source_address};
+use crate::api::actions::{Action, Question, Scope, Service};
+use crate::api::wire::Call;
+use crate::api::{AccessDeniedDetail, ApiError};
+use crate::audit::AuthorizationDecision;
+use crate::identity::Caller;
+use crate::model::Tag;
+use crate::ram::{Context, Decision, Entry, Layer, Request, Value, decide};
+
+/// The answers to the questions of one call.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) checks: Vec<(Question, Decision)>,
+    pub(super) set_version: u64,
+}
+
+impl Decided {
+    /// The check that decides: the first that is no allow, else the first.
+    pub(super) fn decisive(&self) -> Option<&(Question, Decision)> {
+        self.checks.iter().find(|(_, d)| !d.is_allow()).or_else(|| self.checks.first())
+    }
+
+    /// Whether everything asked is allowed, and anything was asked.
+    pub(super) fn allows(&self) -> bool {
+        self.decisive().is_some_and(|(_, decision)| decision.is_allow())
+    }
+
+    /// Why the call is refused; `None` when all is allowed. No question at all
+    /// is a refusal.
+    pub(super) fn refusal(&self, service: Service, caller: &Caller, scope: &Scope) -> Option<ApiError> {
+        let Some((question, decision)) = self.decisive() else { return Some(ApiError::internal()) };
+        let (layer, kind) = match decision {
+            Decision::Allow { .. } => return None,
+            Decision::DenyExplicit { by } => (by.layer, "ExplicitDeny"),
+            Decision::DenyImplicit { layer } => (*layer, "ImplicitDeny"),
+            Decision::DenyBroken { .. } => return Some(ApiError::internal()),
+        };
+        let (code, message) = service.denial(question.resource.as_str());
+        let mut error = ApiError::new(code, 403, message);
+        error.detail = Some(Box::new(AccessDeniedDetail {
+            auth_action: question.action.to_owned(),
+            auth_principal_type: "SubUser",
+            auth_principal_owner_id: scope.account.to_string(),
+            auth_principal_display_name: caller.user_id.to_string(),
+            policy_type: policy_type(layer),
+            no_permission_type: kind,
+        }));
+        Some(error)
+    }
+}
+
+/// The layer's name for the caller (ram.md section 5.2).
+const fn policy_type(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Root | Layer::Identity => "AccountLevelIdentityBasedPolicy",
+        Layer::Control => "ControlPolicy",
+        Layer::Session => "SessionPolicy",
+        Layer::ResourceGroup => "ResourceGroupLevelIdentityBasedPolicy",
+        Layer::Trust => "AssumeRolePolicy",
+        Layer::Resource => "ResourceBasedPolicy",
+    }
+}
+
+/// The layer's name in audit records.
+pub(super) const fn layer_name(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Root => "root",
+        Layer::Control => "control",
+        Layer::Session => "session",
+        Layer::Identity => "identity",
+        Layer::ResourceGroup => "resource-group",
+        Layer::Trust => "trust",
+        Layer::Resource => "resource",
+    }
+}
+
+/// The decision in the words of audit records.
+pub(super) const fn recorded(decision: &Decision) -> AuthorizationDecision {
+    match decision {
+        Decision::Allow { .. } => AuthorizationDecision::Allow,
+        Decision::DenyExplicit { .. } => AuthorizationDecision::ExplicitDeny,
+        Decision::DenyImplicit { .. } | Decision::DenyBroken { .. } => AuthorizationDecision::ImplicitDeny,
+    }
+}
+
+/// Keys of a request at most: fixed ones and tags.
+const FIXED_KEYS: usize = 6;
+
+impl Gate {
+    /// Asks the caller's policies. The condition keys are those of ram.md
+    /// section 1.6 that this appliance can know: the tags of a secret are read
+    /// for it, so that a deny by tag is never missed.
+    pub(super) async fn decide<A: Action>(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        action: &A,
+        questions: &[Question],
+    ) -> Decided {
+        // What cannot be found has no tags; that it is missing is told only to
+        // callers whose policies allow the action.
+        let secret = match action.secret() {
+            Some(name) => self.services.vault.find(name).await.ok(),
+            None => None,
+        };
+        let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
+        let asked: &[Tag] = action.request_tags();
+        let principal_arn = caller.principal.condition_arn();
+        let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
+        entries.push(Entry::new("acs:SourceIp", Value::Ip(source_address(call))));
+        entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
+        entries.push(Entry::new("acs:CurrentTime", time(call)));
+        entries.push(Entry::new("acs:PrincipalArn", Value::Text(&principal_arn)));
+        if let Some(agent) = call.user_agent() {
+            entries.push(Entry::new("acs:UserAgent", Value::Text(agent)));
+        }
+        for tag in tags {
+            entries.push(Entry::tagged("acs:ResourceTag", &tag.key, &tag.value));
+            entries.push(Entry::tagged("kms:tag", &tag.key, &tag.value));
+        }
+        for tag in asked {
+            entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
+            entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
+        }
+        let context = Context::new(&entries);
+        let ask = |question: &Question| {
+            let request = Request {
+                principal: &caller.principal,
+                action: question.action,
+                resource: question.resource.as_str(),
+                resource_group: None,
+                context: &context,
+            };
+            (question.clone(), decide(&caller.policies, None, &request))
+        };
+        Decided { checks: questions.iter().map(ask).collect(), set_version: caller.directory_version }
+    }
+}
+
+fn time(call: &Call) -> Value<'static> {
+    let millis = call.arrived.millis();
+    let nanoseconds = u32::try_from(millis.rem_euclid(1000)).unwrap_or(0).saturating_mul(1_000_000);
+    Value::Time { seconds: millis.div_euclid(1000), nanoseconds }
+}

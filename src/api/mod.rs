@@ -1,0 +1,14 @@
+//! The HTTPS API: Alibaba's protocol on the wire, one gate behind it.
+//!
+//! [`listener`] believes nothing before limits are kept; [`wire`] turns bytes
+//! into a [`wire::Call`]; [`gate`] is the one way in: it authenticates,
+//! decides, records and answers; [`actions`] has one file an action, and the
+//! table of them.
+
+pub mod actions;
+mod error;
+pub mod gate;
+pub mod listener;
+pub mod wire;
+
+pub use error::{AccessDeniedDetail, ApiError};

@@ -1,0 +1,118 @@
+//! What goes back to the client.
+
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::api::ApiError;
+use crate::audit::Recorded;
+use crate::model::RequestId;
+
+/// The body of a successful answer, wiped once it is sent.
+pub struct Answer {
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Answer({} bytes)", self.body.len())
+    }
+}
+
+impl Answer {
+    /// The JSON of `value`. `secret_bytes` is the length of the plaintext in
+    /// it, which is escaped into a buffer that never has to grow, so that no
+    /// copy of it stays behind.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::internal`] when the value cannot be written, which no
+    /// answer of the table does.
+    pub fn json(value: &impl Serialize, secret_bytes: usize) -> Result<Self, ApiError> {
+        let mut body = Zeroizing::new(Vec::with_capacity(1_024 + secret_bytes.saturating_mul(6)));
+        serde_json::to_writer(&mut *body, value).ok().ok_or_else(ApiError::internal)?;
+        Ok(Self { body })
+    }
+}
+
+/// An answer or an error, on its way out.
+#[derive(Debug)]
+pub enum Reply {
+    /// What was asked for.
+    Done(Answer),
+    /// Why not.
+    Failed(ApiError),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorBody<'a> {
+    request_id: &'a RequestId,
+    host_id: &'a str,
+    http_status: u16,
+    code: &'a str,
+    message: &'a str,
+    recommend: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_denied_detail: Option<&'a crate::api::AccessDeniedDetail>,
+}
+
+impl Reply {
+    /// The HTTP response, which exists only once the call is on record.
+    #[must_use]
+    pub fn recorded(self, request_id: &RequestId, host: &str, _record: &Recorded) -> Response<Full<Bytes>> {
+        self.response(request_id, host)
+    }
+
+    /// The response to a call that could not be recorded, or was none: it
+    /// carries an error and nothing else.
+    #[must_use]
+    pub fn unrecorded(error: ApiError, request_id: &RequestId, host: &str) -> Response<Full<Bytes>> {
+        Self::Failed(error).response(request_id, host)
+    }
+
+    fn response(self, request_id: &RequestId, host: &str) -> Response<Full<Bytes>> {
+        let (status, body, retry_after) = match self {
+            Self::Done(answer) => (StatusCode::OK, answer.body, None),
+            Self::Failed(error) => {
+                let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let body = ErrorBody {
+                    request_id,
+                    host_id: host,
+                    http_status: error.status,
+                    code: &error.code,
+                    message: &error.message,
+                    recommend: "",
+                    access_denied_detail: error.detail.as_deref(),
+                };
+                // Its fields are texts and numbers: it always has a JSON form.
+                (status, Zeroizing::new(serde_json::to_vec(&body).unwrap_or_default()), error.retry_after_ms)
+            }
+        };
+        let mut response = Response::new(Full::new(Bytes::from_owner(Wiped(body))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(id) = HeaderValue::from_str(request_id.as_str()) {
+            headers.insert("x-acs-request-id", id);
+        }
+        if let Some(millis) = retry_after {
+            headers.insert("x-acs-retry-after", HeaderValue::from(millis));
+            headers.insert(hyper::header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+        }
+        response
+    }
+}
+
+/// A body that is wiped when hyper has sent it.
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}

@@ -1,0 +1,132 @@
+//! Runs the appliance until it is told to stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::notes::Notes;
+use super::parts::{AUDIT, Parts, assemble};
+use super::replay::remember_nonces;
+use super::{ApplianceError, Config, hardening, keys};
+use crate::api::listener;
+
+/// How often data keys whose time is over are wiped.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT, then ends what is being answered, and stops.
+///
+/// # Errors
+///
+/// [`ApplianceError`] when it cannot start; each names what to do.
+pub async fn serve(config: Config) -> Result<(), ApplianceError> {
+    hardening::harden();
+    let tls = acceptor(&config)?;
+    let parts = assemble(&config).await?;
+    let directory = config.path(Path::new(AUDIT));
+    let identities = Arc::clone(&parts.identities);
+    let now = parts.opened.clock.now();
+    let remembered = parts.opened.blocking.run(move || remember_nonces(&directory, &identities, now)).await;
+    let remembered = remembered.unwrap_or(Err(crate::audit::AuditError::Closed))?;
+    tracing::debug!(remembered, "nonces taken before the start");
+    note_start(&config, &parts).await?;
+    let listener = TcpListener::bind(&config.listen).await;
+    let listener = listener
+        .map_err(|source| ApplianceError::Listen { address: config.listen.clone(), source })?;
+    let (stop, stopped) = watch::channel(false);
+    let rotations = tokio::spawn(Arc::clone(&parts.rotations).run());
+    let sweeper = parts.opened.data_keys.clone().map(|cache| {
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                cache.sweep();
+            }
+        })
+    });
+    let address = listener.local_addr().map_or_else(|_| config.listen.clone(), |a| a.to_string());
+    tracing::info!(%address, account = %config.account, region = %config.region, "serving");
+    let serving = tokio::spawn(listener::serve(
+        listener,
+        tls,
+        Arc::clone(&parts.gate),
+        config.listener_limits(),
+        stopped,
+    ));
+    told_to_stop().await?;
+    tracing::info!("stopping");
+    stop.send(true).ok();
+    serving.await.ok();
+    // A rotation goes on from its row at the next start: it may be cut anywhere.
+    rotations.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
+    notes(&config, &parts).with("ApplianceStop", &[], async |event| parts.recorder.note(event).await).await?;
+    parts.opened.keys.stop().await;
+    parts.journal.close().await;
+    let stats = parts.journal.stats();
+    tracing::info!(records = stats.records, batches = stats.batches, "audit journal closed");
+    Ok(())
+}
+
+fn notes<'a>(config: &'a Config, parts: &'a Parts) -> Notes<'a> {
+    Notes {
+        account: &config.account,
+        region: &config.region,
+        clock: &*parts.opened.clock,
+        node: &parts.opened.origin,
+    }
+}
+
+async fn note_start(config: &Config, parts: &Parts) -> Result<(), ApplianceError> {
+    let notes = notes(config, parts);
+    if let Some(torn) = &parts.recovered {
+        let bytes = torn.bytes.to_string();
+        let facts = [("Bytes", bytes.as_str())];
+        notes.with("AuditTailRecovered", &facts, async |event| parts.recorder.note(event).await).await?;
+        tracing::warn!(bytes = torn.bytes, "the audit journal had an interrupted write at its end");
+    }
+    let seq = parts.head.seq.to_string();
+    let serial = parts.opened.keys.status().token_serial;
+    let facts = [
+        ("Version", env!("CARGO_PKG_VERSION")),
+        ("AuditHead", seq.as_str()),
+        ("TokenSerial", serial.as_str()),
+    ];
+    notes.with("ApplianceStart", &facts, async |event| parts.recorder.note(event).await).await?;
+    Ok(())
+}
+
+async fn told_to_stop() -> Result<(), ApplianceError> {
+    let wait = |kind| signal(kind).map_err(ApplianceError::file("listen for", Path::new("signals")));
+    let (mut terminate, mut interrupt) = (wait(SignalKind::terminate())?, wait(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Certificate and key, checked against each other by rustls.
+pub(super) fn acceptor(config: &Config) -> Result<TlsAcceptor, ApplianceError> {
+    let chain = CertificateDer::pem_file_iter(config.path(&config.tls.certificate))
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(ApplianceError::tls("the file of [tls] certificate is no PEM certificate chain"))?;
+    let pem = keys::secret_file(&config.path(&config.tls.key))?;
+    let key = PrivateKeyDer::from_pem_slice(pem.expose())
+        .map_err(ApplianceError::tls("the file of [tls] key is no PEM private key"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(ApplianceError::tls("certificate and key of [tls] do not fit together"))?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(tls)))
+}

@@ -1,0 +1,111 @@
+//! From a claim to a caller.
+
+use std::sync::Arc;
+
+use super::directory::folded;
+use super::{CLOCK_WINDOW_SECONDS, Identities};
+use crate::model::{AccessKeyId, AccessKeyStatus, UserName};
+use crate::ram::{PolicySet, Principal};
+use crate::rpc::signature::Claim;
+use crate::seal::SealError;
+
+/// Why a claim is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The time of the request is too far from the present.
+    #[error("the request was signed more than 15 minutes ago or ahead")]
+    Expired,
+    /// There is no such access key.
+    #[error("there is no such access key")]
+    UnknownKey,
+    /// The access key is switched off.
+    #[error("the access key is not active")]
+    InactiveKey,
+    /// The signature is not that of the key's holder.
+    #[error("the signature does not fit")]
+    BadSignature,
+    /// The nonce was used before.
+    #[error("the nonce was used before")]
+    NonceUsed,
+    /// The request carries a security token, and none is valid here.
+    #[error("the security token is not valid")]
+    BadToken,
+    /// The key's secret could not be opened.
+    #[error("open the secret of the access key")]
+    Key(#[source] SealError),
+}
+
+/// Who signed a request. Made by [`Identities::authenticate`] only.
+#[derive(Debug, Clone)]
+#[expect(clippy::manual_non_exhaustive, reason = "nobody else in this crate may make one either")]
+pub struct Caller {
+    /// The principal, as policies name it.
+    pub principal: Arc<Principal>,
+    /// The user's id.
+    pub user_id: Arc<str>,
+    /// The user's name.
+    pub user: UserName,
+    /// The key that signed.
+    pub access_key_id: AccessKeyId,
+    /// The policies attached to the user.
+    pub policies: Arc<PolicySet>,
+    /// The version of the directory that was asked.
+    pub directory_version: u64,
+    _made_here: (),
+}
+
+impl Identities {
+    /// Checks time, key, signature and nonce, in that order (kms-secrets.md
+    /// section 2.9). An unknown access key does the same work as a known one.
+    /// Waits only when the secret of the key was never opened before.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError`]; the nonce is taken only when all else is right.
+    pub async fn authenticate(&self, claim: &Claim<'_>) -> Result<Caller, AuthError> {
+        let now = self.clock.now().millis().div_euclid(1000);
+        if (now - claim.unix_seconds()).abs() > CLOCK_WINDOW_SECONDS {
+            return Err(AuthError::Expired);
+        }
+        let directory = self.directory.load();
+        let Some(entry) = directory.keys.get(claim.access_key_id()) else {
+            // The answer does not depend on it: nobody holds this key.
+            std::hint::black_box(claim.verify(&self.nobody));
+            return Err(AuthError::UnknownKey);
+        };
+        let key = self.open_key(entry).await.map_err(AuthError::Key)?;
+        let signed = claim.verify(&key);
+        if claim.security_token().is_some() {
+            return Err(AuthError::BadToken);
+        }
+        if !signed {
+            return Err(AuthError::BadSignature);
+        }
+        if entry.record.status != AccessKeyStatus::Active {
+            return Err(AuthError::InactiveKey);
+        }
+        let user = directory.users.get(&folded(entry.record.user.as_str())).ok_or(AuthError::UnknownKey)?;
+        if let Some(nonce) = claim.nonce()
+            && !self.nonces.take(claim.access_key_id(), nonce, claim.unix_seconds(), now)
+        {
+            return Err(AuthError::NonceUsed);
+        }
+        Ok(Caller {
+            principal: Arc::clone(&user.principal),
+            user_id: Arc::from(user.record.id.as_str()),
+            user: user.record.name.clone(),
+            access_key_id: entry.record.id.clone(),
+            policies: Arc::clone(&user.policies),
+            directory_version: directory.version,
+            _made_here: (),
+        })
+    }
+
+    /// Takes the nonce of a request that was accepted before this process
+    /// began, as the audit journal tells, so that a restart opens no window
+    /// for replays.
+    pub fn remember(&self, access_key_id: &str, nonce: &str, signed_seconds: i64) {
+        let now = self.clock.now().millis().div_euclid(1000);
+        self.nonces.take(access_key_id, nonce, signed_seconds, now);
+    }
+}

@@ -1,0 +1,26 @@
+//! The nouns of the vault: identifiers, times, secrets, sealed versions, users,
+//! policies and rotations. No input or output and no plaintext: whatever must be
+//! kept is a type of this module, whatever is done with it stands above.
+
+mod access;
+mod clock;
+mod guarded;
+mod ids;
+mod interval;
+pub mod rotation;
+mod sealed;
+mod secret;
+
+pub use access::{AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, PolicyRecord, PolicyType, UserRecord};
+pub use clock::{Clock, ManualClock, Timestamp};
+pub use guarded::Guarded;
+pub use ids::{
+    AccessKeyId, AccountId, Arn, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId,
+    RotationId, SecretId, SecretName, UserName, VersionId,
+};
+pub use interval::{InvalidInterval, RotationInterval};
+pub use sealed::{Binding, Recipient, Sealed, SealedFormatError};
+pub use secret::{
+    AutomaticRotation, EcsBinding, OsFamily, Schedule, SecretDataType, SecretRecord, SecretSubType,
+    SecretType, Tag, VersionMeta, VersionStage,
+};

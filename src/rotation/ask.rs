@@ -1,0 +1,169 @@
+//! One command to the plug-in, from asking to its report.
+
+use std::time::Duration;
+
+use super::Rotations;
+use super::ledger::LedgerError;
+use super::material::expected_proof;
+use crate::cloud_assistant::client::{poll_deadline, poll_pause};
+use crate::cloud_assistant::plugin::{self, Op, Report, Request};
+use crate::cloud_assistant::{CommandError, Commander, Finished, Invocation, InvokeId, Outcome};
+use crate::model::rotation::{RotationRecord, Trouble};
+use crate::model::{OsFamily, SecretSubType};
+
+/// What is wanted beside the operation itself.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    /// Fingerprints for `finalize`.
+    pub(super) remove: Vec<String>,
+}
+
+/// Why there is no report.
+#[derive(Debug)]
+pub(super) struct NoAnswer {
+    pub(super) code: String,
+    pub(super) text: String,
+    /// Cloud Assistant wants the same request again, not before this.
+    pub(super) again: Option<Duration>,
+}
+
+impl NoAnswer {
+    pub(super) fn of(error: &CommandError) -> Self {
+        let text = chain(error);
+        match error {
+            CommandError::Again { after, .. } => {
+                Self { code: "NoAnswer".to_owned(), text, again: Some(after.unwrap_or_default()) }
+            }
+            CommandError::Definitive { code, .. } | CommandError::Unknown { code, .. } => {
+                Self { code: code.clone(), text, again: None }
+            }
+        }
+    }
+
+    pub(super) fn of_run(finished: &Finished) -> Self {
+        let run = &finished.trouble;
+        let code = if run.code.is_empty() { run.status.clone() } else { run.code.clone() };
+        let why = match &finished.report {
+            Ok(_) => String::new(),
+            Err(why) => format!("{why}. "),
+        };
+        Self { code, text: format!("{why}{}", run.info), again: None }
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Whether a report proves that what it found is what the vault sent.
+pub(super) fn proves(kind: SecretSubType, told: &strongroom_hsm::SecretBytes, report: &Report) -> bool {
+    let shown = match kind {
+        SecretSubType::Password => report.proof.field_sha256.as_ref(),
+        SecretSubType::SshKey => report.proof.key_sha256.as_ref(),
+    };
+    let expected = expected_proof(kind, told);
+    expected.is_some_and(|expected| shown.is_some_and(|shown| shown.as_str() == expected))
+}
+
+impl Rotations {
+    /// The request of an operation. `told` goes with what puts it in force or compares with it.
+    pub(super) fn request(
+        &self,
+        rotation: &RotationRecord,
+        op: Op,
+        attempt: u32,
+        told: Option<&strongroom_hsm::SecretBytes>,
+        wanted: Wanted,
+    ) -> Request {
+        // The hash of a generated password and a public key are fit to be
+        // shown: that is why they, and nothing else, travel.
+        let text = told.and_then(|told| str::from_utf8(told.expose()).ok()).map(str::to_owned);
+        let (hash, key) = match rotation.kind {
+            SecretSubType::Password => (text, None),
+            SecretSubType::SshKey => (None, text),
+        };
+        Request {
+            op,
+            sid: rotation.secret.clone(),
+            rid: rotation.id.clone(),
+            generation: rotation.generation,
+            attempt,
+            instance: rotation.instance.clone(),
+            user: rotation.user.clone(),
+            kind: rotation.kind,
+            hash,
+            key,
+            remove: wanted.remove,
+            options: plugin::Options::default(),
+        }
+    }
+
+    /// Sends a request under its ClientToken.
+    pub(super) async fn invoke(&self, commander: &dyn Commander, request: &Request) -> Result<InvokeId, CommandError> {
+        let client_token = plugin::client_token(&request.rid, request.op, request.attempt);
+        commander
+            .invoke(Invocation {
+                instance: &request.instance,
+                os: OsFamily::Linux,
+                request,
+                client_token: &client_token,
+                timeout: self.settings.command_timeout,
+            })
+            .await
+    }
+
+    /// Asks the instance something that can be asked again: sends, and waits
+    /// for the report. The number of the question is durable first, so that no
+    /// later question shares its ClientToken.
+    pub(super) async fn ask(
+        &self,
+        commander: &dyn Commander,
+        rotation: &mut RotationRecord,
+        op: Op,
+        told: Option<&strongroom_hsm::SecretBytes>,
+        wanted: Wanted,
+    ) -> Result<Result<Report, NoAnswer>, LedgerError> {
+        rotation.asks = rotation.asks.saturating_add(1);
+        self.keep(rotation).await?;
+        let request = self.request(rotation, op, rotation.asks, told, wanted);
+        let invoke_id = match self.invoke(commander, &request).await {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(NoAnswer::of(&error))),
+        };
+        let deadline = tokio::time::Instant::now() + poll_deadline(self.settings.command_timeout);
+        let asked = request.asked();
+        let mut polls = 0;
+        let mut last = NoAnswer { code: "NoResult".to_owned(), text: "no result came in time".to_owned(), again: None };
+        while tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(self.settings.pace.saturating_mul(poll_pause(polls))).await;
+            polls += 1;
+            match commander.outcome(&invoke_id, &request.instance, &asked).await {
+                Ok(Outcome::NotYet) => {}
+                Ok(Outcome::Finished(finished)) => {
+                    return Ok(match finished.report {
+                        Ok(report) => Ok(report),
+                        Err(_) => Err(NoAnswer::of_run(&finished)),
+                    });
+                }
+                Err(error) => last = NoAnswer::of(&error),
+            }
+        }
+        Ok(Err(last))
+    }
+
+    /// Notes what went wrong, for whoever looks at the rotation.
+    pub(super) fn trouble(&self, rotation: &mut RotationRecord, step: &str, code: &str, text: &str) {
+        tracing::warn!(rotation = %rotation.id, secret = %rotation.secret_name, step, code, text, "a rotation does not get on");
+        let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
+        rotation.trouble =
+            Some(Trouble { step: step.to_owned(), code: code.chars().take(64).collect(), text, at: self.vault.now() });
+    }
+}

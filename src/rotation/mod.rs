@@ -1,0 +1,305 @@
+//! Changes credentials on instances, and never loses the way in.
+//!
+//! The states and what moves them are `model::rotation`; here is what is done
+//! in each. A candidate is durable in the vault before the instance hears of
+//! it, and is destroyed only when the instance has said that it will never be
+//! in force. [`Rotations::run`] drives every rotation that is not over,
+//! whichever process began it; [`Rotations::begin`] begins one.
+
+mod advice;
+mod ask;
+pub mod crash;
+mod ledger;
+mod material;
+mod record;
+pub mod schedule;
+mod step;
+mod worker;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+
+use crate::audit::{Access, Recorder};
+use crate::cloud_assistant::{CommandError, Commander};
+use crate::model::rotation::{RotationRecord, State, Trigger};
+use crate::model::{
+    InstanceId, OsFamily, RotationId, SecretName, SecretRecord, SecretSubType, SecretType, VersionId, VersionMeta,
+    VersionStage,
+};
+use crate::runtime::Blocking;
+use crate::store::{Change, StoreError};
+use crate::vault::{MAX_VERSIONS, Vault, VaultError};
+
+pub use material::{KeyType, MaterialError, PasswordRule, openssh_public_key};
+
+/// Why a rotation was not begun. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// Another one of the secret, or of the same user on the instance, is going on.
+    #[error("a rotation is going on")]
+    InProgress,
+    /// The secret is none that the service rotates.
+    #[error("the secret is not managed")]
+    NotManaged,
+    /// It cannot be rotated by this version of the program.
+    #[error("not supported: {0}")]
+    NotYet(&'static str),
+    /// No Cloud Assistant is configured.
+    #[error("no Cloud Assistant is configured")]
+    NoCloud,
+    /// Too many were begun by hand within an hour.
+    #[error("the limit of manual rotations is reached")]
+    Throttled {
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// No new credential could be made.
+    #[error("make the new credential")]
+    Material,
+    /// The vault's refusal or trouble.
+    #[error("use the vault")]
+    Vault(#[from] VaultError),
+}
+
+/// Why nothing is known of an instance.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// No Cloud Assistant is configured.
+    #[error("no Cloud Assistant is configured")]
+    NoCloud,
+    /// There is no such instance, or none that can be rotated.
+    #[error("there is no such instance")]
+    Unknown,
+    /// It could not be asked.
+    #[error("ask for the instance")]
+    Unreachable(#[source] CommandError),
+}
+
+/// Limits and choices.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Commands in flight at once.
+    pub concurrency: usize,
+    /// Rotations begun by hand within an hour (kms-secrets.md section 5.11).
+    pub manual_per_hour: u64,
+    /// The kind of SSH key to make.
+    pub key_type: KeyType,
+    /// When Cloud Assistant ends a run of the plug-in.
+    pub command_timeout: Duration,
+    /// The unit in which polls are spaced; a second is what Cloud Assistant
+    /// advises, and shorter only where it is known to bear it.
+    pub pace: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            concurrency: 10,
+            manual_per_hour: 50,
+            key_type: KeyType::default(),
+            command_timeout: Duration::from_secs(60),
+            pace: Duration::from_secs(1),
+        }
+    }
+}
+
+/// The rotations of a vault.
+#[derive(Debug)]
+pub struct Rotations {
+    vault: Arc<Vault>,
+    recorder: Recorder,
+    commander: Option<Arc<dyn Commander>>,
+    blocking: Blocking,
+    settings: Settings,
+    woken: Notify,
+    permits: Semaphore,
+    driven: Mutex<HashSet<RotationId>>,
+    record: record::Origin,
+}
+
+const HOUR_SECONDS: i64 = 3_600;
+/// How often a beginning is made anew when the secret changes under it.
+const CONFLICTS: usize = 8;
+
+impl Rotations {
+    /// Rotations of the secrets in `vault`, by way of `commander` if one is configured.
+    #[must_use]
+    pub fn new(
+        vault: Arc<Vault>,
+        recorder: Recorder,
+        commander: Option<Arc<dyn Commander>>,
+        blocking: Blocking,
+        settings: Settings,
+        host: String,
+    ) -> Self {
+        let record = record::Origin {
+            account: vault.account().clone(),
+            region: vault.region().clone(),
+            host,
+        };
+        Self {
+            vault,
+            recorder,
+            commander,
+            blocking,
+            permits: Semaphore::new(settings.concurrency.max(1)),
+            settings,
+            woken: Notify::new(),
+            driven: Mutex::new(HashSet::new()),
+            record,
+        }
+    }
+
+    /// Has the worker look at once whether there is something to do.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    /// The operating system of an instance.
+    ///
+    /// # Errors
+    ///
+    /// [`InstanceError`].
+    pub async fn operating_system(&self, instance: &InstanceId) -> Result<OsFamily, InstanceError> {
+        let commander = self.commander.as_ref().ok_or(InstanceError::NoCloud)?;
+        let facts = commander.instance(instance).await.map_err(InstanceError::Unreachable)?;
+        facts.and_then(|facts| facts.os).ok_or(InstanceError::Unknown)
+    }
+
+    /// Begins a rotation whose new version will be `version`: makes the
+    /// candidate and stores it as pending, in one transaction with the
+    /// rotation's row. It then goes on by itself. A version of that id that
+    /// exists already is success without a new rotation (kms-secrets.md
+    /// section 5.11). Gives the secret's row afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError`].
+    pub async fn begin(
+        &self,
+        _access: &Access,
+        name: &SecretName,
+        version: VersionId,
+        trigger: Trigger,
+    ) -> Result<SecretRecord, RotationError> {
+        let mut made = None;
+        for _ in 0..CONFLICTS {
+            let record = self.vault.find(name).await?.record.clone();
+            if let Some(until) = record.planned_delete {
+                return Err(VaultError::InDeleteWindow { until }.into());
+            }
+            let Some(ecs) = record.ecs.clone().filter(|_| record.kind == SecretType::Ecs) else {
+                return Err(RotationError::NotManaged);
+            };
+            if record.version(&version).is_some() {
+                return Ok(record);
+            }
+            if record.at_stage(&VersionStage::Pending).is_some() {
+                return Err(RotationError::InProgress);
+            }
+            if self.commander.is_none() {
+                return Err(RotationError::NoCloud);
+            }
+            if ecs.os == OsFamily::Windows {
+                return Err(RotationError::NotYet(
+                    "Passwords of Windows instances cannot be rotated by this version yet: change it by hand, and create the secret anew.",
+                ));
+            }
+            if trigger == Trigger::Manual {
+                self.within_limit().await?;
+            }
+            if made.is_none() {
+                made = Some(self.candidate(ecs.sub_type, &record).await?);
+            }
+            let Some(candidate) = &made else { return Err(RotationError::Material) };
+            match self.stage(record, version.clone(), trigger, candidate).await {
+                Ok(record) => {
+                    self.wake();
+                    return Ok(record);
+                }
+                Err(VaultError::Store(StoreError::Conflict)) => {}
+                // The user on the instance is being rotated for another secret.
+                Err(VaultError::Store(StoreError::Exists)) => return Err(RotationError::InProgress),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(VaultError::Contended.into())
+    }
+
+    async fn within_limit(&self) -> Result<(), RotationError> {
+        let since = self.vault.now().plus_seconds(-HOUR_SECONDS);
+        let begun = self.vault.store().rotations_since(since).await.map_err(VaultError::from)?;
+        if begun >= self.settings.manual_per_hour {
+            return Err(RotationError::Throttled { retry_after_ms: 60_000 });
+        }
+        Ok(())
+    }
+
+    async fn candidate(
+        &self,
+        kind: SecretSubType,
+        record: &SecretRecord,
+    ) -> Result<material::Candidate, RotationError> {
+        let Some(ecs) = &record.ecs else { return Err(RotationError::NotManaged) };
+        let (key_type, user, name) = (self.settings.key_type, ecs.user.clone(), record.name.clone());
+        let made = self.blocking.run(move || material::candidate(kind, key_type, &user, &name)).await;
+        made.ok().and_then(Result::ok).ok_or(RotationError::Material)
+    }
+
+    async fn stage(
+        &self,
+        mut secret: SecretRecord,
+        version: VersionId,
+        trigger: Trigger,
+        candidate: &material::Candidate,
+    ) -> Result<SecretRecord, VaultError> {
+        let Some(ecs) = secret.ecs.clone() else { return Err(VaultError::WrongType) };
+        let now = self.vault.now();
+        secret.generation = secret.generation.saturating_add(1);
+        secret.versions.push(VersionMeta {
+            id: version.clone(),
+            created: now,
+            data_type: crate::model::SecretDataType::Text,
+            stages: vec![VersionStage::Pending],
+            key_fingerprint: candidate.fingerprint.clone(),
+        });
+        let dropped = secret.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
+        let id = RotationId::from_random(&self.vault.random_id()?);
+        let material = self.seal_material(&id, &candidate.told).await?;
+        let rotation = RotationRecord {
+            id,
+            secret: secret.id.clone(),
+            secret_name: secret.name.clone(),
+            version: version.clone(),
+            kind: ecs.sub_type,
+            instance: ecs.instance,
+            user: ecs.user,
+            generation: secret.generation,
+            trigger,
+            state: State::Staged,
+            apply_sent: false,
+            attempt: 0,
+            tries: 0,
+            asks: 0,
+            invoke_id: None,
+            since: now,
+            doubt_since: None,
+            next_try: now,
+            started: now,
+            ended: None,
+            trouble: None,
+            material,
+            revision: 1,
+        };
+        let mut changes = vec![self.vault.seal_version(&secret, &version, &candidate.value).await?];
+        changes.extend(dropped.into_iter().map(|v| Change::DropVersion { secret: secret.id.clone(), version: v }));
+        changes.push(self.rotation_change(&rotation, None)?);
+        crash::point(State::Staged, crash::Side::Before);
+        let secret = self.vault.write(secret, changes).await?;
+        crash::point(State::Staged, crash::Side::After);
+        Ok(secret)
+    }
+}

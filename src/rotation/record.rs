@@ -1,0 +1,168 @@
+//! The audit events of rotations: what the service does by itself
+//! (audit.md section 1.4).
+
+use super::Rotations;
+use super::ledger::LedgerError;
+use crate::audit::{
+    Access, AdditionalEventData, CloudAssistant, Event, EventAccess, EventError, EventId, EventType, INTERNAL,
+    IdentityType, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
+};
+use crate::model::rotation::{RotationRecord, Trigger};
+use crate::model::{AccountId, RegionId, RequestId, SecretRecord};
+
+/// What all events of this appliance have in common.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) account: AccountId,
+    pub(super) region: RegionId,
+    pub(super) host: String,
+}
+
+/// The role under which the service rotates (cloud-assistant.md section 3).
+const ROLE: &str = "aliyunserviceroleforkmssecretsmanagerforecs:rotation";
+
+/// The facts of one event.
+struct Deed<'a> {
+    name: &'a str,
+    service: &'a str,
+    secret: &'a str,
+    version: Option<&'a str>,
+    error: Option<EventError<'a>>,
+    rotation: Option<Rotation<'a>>,
+    cloud: Option<CloudAssistant<'a>>,
+    correlation: &'a str,
+}
+
+impl Rotations {
+    async fn note(&self, deed: &Deed<'_>) -> Result<(), LedgerError> {
+        self.with_event(deed, async |recorder, event| recorder.note(event).await.map(drop)).await
+    }
+
+    async fn with_event<T>(
+        &self,
+        deed: &Deed<'_>,
+        record: impl AsyncFnOnce(&crate::audit::Recorder, &Event<'_>) -> Result<T, crate::audit::AuditError>,
+    ) -> Result<T, LedgerError> {
+        let mut random = [0_u8; 10];
+        random.copy_from_slice(self.vault.random_id()?.first_chunk::<10>().unwrap_or(&[0; 10]));
+        let request_id = RequestId::from_random(self.vault.random_id()?);
+        let time_ms = u64::try_from(self.vault.now().millis()).unwrap_or(0);
+        let mut parameters = RequestParameters::with_capacity(1);
+        parameters.known("SecretName", deed.secret);
+        let names = [deed.secret];
+        let resources = [("ACS::KMS::Secret", &names[..])];
+        let event = Event {
+            id: EventId::new(time_ms, random),
+            time_ms,
+            kind: EventType::AliyunServiceEvent,
+            name: deed.name,
+            access: EventAccess::Write,
+            source: &self.record.host,
+            service: deed.service,
+            api_version: None,
+            region: self.record.region.as_str(),
+            request_id: request_id.as_str(),
+            parameters,
+            response: None,
+            error: deed.error,
+            identity: UserIdentity {
+                kind: IdentityType::AssumedRole,
+                account_id: Some(self.record.account.as_str()),
+                user_name: Some(ROLE.into()),
+                ..UserIdentity::system()
+            },
+            source_ip: INTERNAL,
+            user_agent: None,
+            resources: &resources,
+            recipient_account_id: self.record.account.as_str(),
+            vpc_id: None,
+            additional: AdditionalEventData {
+                secret_version_id: deed.version,
+                rotation: deed.rotation,
+                cloud_assistant: deed.cloud,
+                correlation_id: Some(deed.correlation),
+                ..AdditionalEventData::default()
+            },
+        };
+        Ok(record(&self.recorder, &event).await?)
+    }
+
+    /// A due rotation is about to begin: the service's leave to begin it.
+    pub(super) async fn record_scheduled(&self, secret: &SecretRecord) -> Result<Access, LedgerError> {
+        let deed = Deed {
+            name: "RotateSecret",
+            service: "Kms",
+            secret: secret.name.as_str(),
+            version: None,
+            error: None,
+            rotation: None,
+            cloud: None,
+            correlation: secret.id.as_str(),
+        };
+        self.with_event(&deed, async |recorder, event| recorder.change(event).await).await
+    }
+
+    /// The candidate is stored, and the instance is about to hear of it.
+    pub(super) async fn record_intent(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
+        let cloud = CloudAssistant { instance_id: Some(rotation.instance.as_str()), ..CloudAssistant::default() };
+        self.note(&Deed {
+            name: "InvokeCommand",
+            service: "Ecs",
+            cloud: Some(cloud),
+            ..about(rotation, RotationPhase::Started)
+        })
+        .await
+    }
+
+    /// The labels have moved.
+    pub(super) async fn record_committed(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
+        let cloud = CloudAssistant {
+            instance_id: Some(rotation.instance.as_str()),
+            invoke_id: rotation.invoke_id.as_deref(),
+            ..CloudAssistant::default()
+        };
+        self.note(&Deed {
+            name: "UpdateSecretVersionStage",
+            cloud: Some(cloud),
+            ..about(rotation, RotationPhase::Finished)
+        })
+        .await
+    }
+
+    /// The rotation ends without effect.
+    pub(super) async fn record_failed(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
+        self.note(&Deed { error: trouble(rotation), ..about(rotation, RotationPhase::Failed) }).await
+    }
+
+    /// Nobody answers; both versions are kept.
+    pub(super) async fn record_doubt(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
+        self.note(&Deed { error: trouble(rotation), ..about(rotation, RotationPhase::Unknown) }).await
+    }
+}
+
+fn trouble(rotation: &RotationRecord) -> Option<EventError<'_>> {
+    rotation.trouble.as_ref().map(|t| EventError { code: &t.code, message: &t.text })
+}
+
+fn about(rotation: &RotationRecord, phase: RotationPhase) -> Deed<'_> {
+    let trigger = match (rotation.trigger, rotation.attempt) {
+        (_, 2..) => RotationTrigger::Retry,
+        (Trigger::Manual, _) => RotationTrigger::Manual,
+        (Trigger::Scheduled, _) => RotationTrigger::Scheduled,
+    };
+    Deed {
+        name: "RotateSecret",
+        service: "Kms",
+        secret: rotation.secret_name.as_str(),
+        version: Some(rotation.version.as_str()),
+        error: None,
+        rotation: Some(Rotation {
+            task_id: rotation.id.as_str(),
+            trigger,
+            attempt: rotation.attempt.max(1),
+            phase,
+        }),
+        cloud: None,
+        correlation: rotation.id.as_str(),
+    }
+}

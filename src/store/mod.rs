@@ -1,0 +1,212 @@
+//! Keeps rows: secrets, versions, rotations, users, keys, policies, settings.
+//!
+//! One [`commit`](Store::commit) is one transaction, durable when it returns; a
+//! list of [`Change`]s either happens whole or not at all. The store knows the
+//! rows' keys and order, and carries their MACs without understanding them:
+//! whoever reads a row checks it (`seal::Integrity`). It promises nothing that
+//! only a single process could keep: changes name the revision they were made
+//! from, and a stale one is a [`StoreError::Conflict`].
+
+pub mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::model::rotation::RotationRecord;
+use crate::model::{Guarded, RotationId, SecretId, SecretName, SecretRecord, Timestamp, VersionId};
+
+/// What a store cannot do, or was kept from doing. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The row was changed by somebody else since it was read.
+    #[error("the row was changed in the meantime")]
+    Conflict,
+    /// A row with that key, name or target exists already.
+    #[error("a row like that exists already")]
+    Exists,
+    /// The database cannot be used now; trying again may help.
+    #[error("the database cannot be used")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file holds something this program cannot have written.
+    #[error("the database holds a row that is damaged: {0}")]
+    Damaged(&'static str),
+    /// The file was written by a later version of the program.
+    #[error("the database has schema {found}, this program knows up to {known}: use the version of strongroom that wrote it")]
+    Newer {
+        /// The schema number in the file.
+        found: u32,
+        /// The last one this program knows.
+        known: u32,
+    },
+    /// Another process has it open.
+    #[error("the database is in use by another strongroom process")]
+    Locked,
+}
+
+/// The tables that say who may do what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdentityTable {
+    /// Access keys, by id.
+    AccessKeys,
+    /// Which policy is attached to whom, by `user/policy` in lower case.
+    Attachments,
+    /// Policies, by name in lower case.
+    Policies,
+    /// Users, by name in lower case.
+    Users,
+}
+
+impl IdentityTable {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AccessKeys, Self::Attachments, Self::Policies, Self::Users];
+
+    /// The table's name, which its rows' MACs cover.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessKeys => "access_keys",
+            Self::Attachments => "attachments",
+            Self::Policies => "policies",
+            Self::Users => "users",
+        }
+    }
+}
+
+/// One change of a transaction.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Removes an identity row.
+    DropIdentity {
+        /// The table.
+        table: IdentityTable,
+        /// The key of the row.
+        key: String,
+    },
+    /// Removes a secret with its versions and finished rotations, if it still
+    /// has the revision named.
+    DropSecret {
+        /// The secret.
+        id: SecretId,
+        /// Its revision.
+        expect: u64,
+    },
+    /// Removes a version's sealed value for good.
+    DropVersion {
+        /// The secret.
+        secret: SecretId,
+        /// The version.
+        version: VersionId,
+    },
+    /// Adds or replaces an identity row.
+    PutIdentity {
+        /// The table.
+        table: IdentityTable,
+        /// The key of the row.
+        key: String,
+        /// The row.
+        row: Guarded,
+        /// Whether a row with that key is replaced, instead of being [`StoreError::Exists`].
+        replace: bool,
+    },
+    /// Adds a rotation, or replaces it if it still has the revision named.
+    PutRotation {
+        /// The rotation.
+        record: Box<RotationRecord>,
+        /// The same as a guarded row.
+        row: Guarded,
+        /// Its revision in the store; `None` when it is new.
+        expect: Option<u64>,
+    },
+    /// Adds a secret, or replaces it if it still has the revision named.
+    PutSecret {
+        /// The secret.
+        record: Box<SecretRecord>,
+        /// The same as a guarded row.
+        row: Guarded,
+        /// Its revision in the store; `None` when it is new.
+        expect: Option<u64>,
+    },
+    /// Sets or replaces a setting.
+    PutSetting {
+        /// Its name.
+        name: &'static str,
+        /// The row.
+        row: Guarded,
+    },
+    /// Adds a version's sealed value.
+    PutVersion {
+        /// The secret.
+        secret: SecretId,
+        /// The version.
+        version: VersionId,
+        /// The encoded [`Sealed`](crate::model::Sealed).
+        sealed: Vec<u8>,
+    },
+}
+
+/// A secret as found: the row, and the sealed value of its current version.
+#[derive(Debug, Clone)]
+pub struct FoundSecret {
+    /// The id, from the row's key.
+    pub id: SecretId,
+    /// The row.
+    pub row: Guarded,
+    /// The sealed value that the row calls current.
+    pub current: Option<Vec<u8>>,
+}
+
+/// A page of secrets in the order of their names.
+#[derive(Debug, Clone)]
+pub struct SecretPage {
+    /// How many there are in all.
+    pub total: u64,
+    /// The ids and rows of the page.
+    pub rows: Vec<(SecretId, Guarded)>,
+}
+
+/// What a store method gives: its answer, later.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The rows of the vault.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Makes all changes, or none, in one transaction that is durable when this
+    /// returns. Concurrent commits share one flush.
+    fn commit(&self, changes: Vec<Change>) -> Answer<'_, ()>;
+
+    /// The secret of that name.
+    fn secret<'a>(&'a self, name: &'a SecretName) -> Answer<'a, Option<FoundSecret>>;
+
+    /// The secret with that id.
+    fn secret_by_id<'a>(&'a self, id: &'a SecretId) -> Answer<'a, Option<FoundSecret>>;
+
+    /// The secrets from the `offset`th on, at most `limit`.
+    fn secrets(&self, offset: u64, limit: u32) -> Answer<'_, SecretPage>;
+
+    /// Secrets whose rotation is due at `now`, the most overdue first, without
+    /// those that have one going on.
+    fn due(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>>;
+
+    /// When the next rotation will be due, if any is scheduled.
+    fn next_due(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// Secrets whose planned deletion lies before `now`.
+    fn expired(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>>;
+
+    /// The sealed value of a version.
+    fn version<'a>(&'a self, secret: &'a SecretId, version: &'a VersionId) -> Answer<'a, Option<Vec<u8>>>;
+
+    /// All rotations that are not over.
+    fn open_rotations(&self) -> Answer<'_, Vec<(RotationId, Guarded)>>;
+
+    /// The newest rotations of a secret, newest first.
+    fn rotations<'a>(&'a self, secret: &'a SecretId, limit: u32) -> Answer<'a, Vec<(RotationId, Guarded)>>;
+
+    /// How many rotations begun by hand lie between `since` and now.
+    fn rotations_since(&self, since: Timestamp) -> Answer<'_, u64>;
+
+    /// All rows of an identity table, by key.
+    fn identities(&self, table: IdentityTable) -> Answer<'_, Vec<(String, Guarded)>>;
+
+    /// A setting.
+    fn setting<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>>;
+}

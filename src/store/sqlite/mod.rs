@@ -1,0 +1,153 @@
+//! The store on SQLite: one file, one writer thread that groups concurrent
+//! commits into one transaction and one flush, and a pool of readers.
+
+mod migrate;
+mod read;
+mod write;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Answer, Change, FoundSecret, IdentityTable, SecretPage, Store, StoreError};
+use crate::model::{Guarded, RotationId, SecretId, SecretName, Timestamp, VersionId};
+use crate::runtime::Blocking;
+
+/// How many readers there are at most.
+const READERS: usize = 4;
+
+/// A SQLite file as a [`Store`].
+#[derive(Debug)]
+pub struct SqliteStore {
+    readers: Arc<Mutex<Vec<Connection>>>,
+    path: Arc<Path>,
+    blocking: Blocking,
+    writer: write::Writer,
+}
+
+fn unavailable(error: rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(Box::new(error))
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // Without it the bundled STAT4 prepares a statement anew for each binding.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it when it is missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Newer`] when a later version of the program wrote it,
+    /// [`StoreError::Unavailable`] when it cannot be opened or is no database.
+    pub fn open(path: &Path, blocking: Blocking) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let mut connection = connect(path, flags).map_err(unavailable)?;
+        for (pragma, value) in [("journal_mode", "WAL"), ("synchronous", "FULL"), ("secure_delete", "ON")] {
+            connection.pragma_update(None, pragma, value).map_err(unavailable)?;
+        }
+        migrate::up(&mut connection)?;
+        Ok(Self {
+            readers: Arc::new(Mutex::new(Vec::new())),
+            path: Arc::from(path),
+            blocking,
+            writer: write::Writer::start(connection)?,
+        })
+    }
+
+    fn read<'a, T: Send + 'static>(
+        &'a self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'a, T> {
+        let readers = Arc::clone(&self.readers);
+        let path = Arc::clone(&self.path);
+        Box::pin(async move {
+            let work = move || {
+                let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let connection = match idle {
+                    Some(connection) => connection,
+                    None => connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(unavailable)?,
+                };
+                let result = query(&connection);
+                let mut idle = readers.lock().unwrap_or_else(PoisonError::into_inner);
+                if idle.len() < READERS {
+                    idle.push(connection);
+                }
+                result
+            };
+            match self.blocking.run(work).await {
+                Ok(result) => result,
+                Err(error) => Err(StoreError::Unavailable(Box::new(error))),
+            }
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, changes: Vec<Change>) -> Answer<'_, ()> {
+        Box::pin(self.writer.commit(changes))
+    }
+
+    fn secret<'a>(&'a self, name: &'a SecretName) -> Answer<'a, Option<FoundSecret>> {
+        let name = name.clone();
+        self.read(move |c| read::secret(c, read::SecretKey::Name(&name)))
+    }
+
+    fn secret_by_id<'a>(&'a self, id: &'a SecretId) -> Answer<'a, Option<FoundSecret>> {
+        let id = id.clone();
+        self.read(move |c| read::secret(c, read::SecretKey::Id(&id)))
+    }
+
+    fn secrets(&self, offset: u64, limit: u32) -> Answer<'_, SecretPage> {
+        self.read(move |c| read::secrets(c, offset, limit))
+    }
+
+    fn due(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>> {
+        self.read(move |c| read::due(c, now, limit))
+    }
+
+    fn next_due(&self) -> Answer<'_, Option<Timestamp>> {
+        self.read(read::next_due)
+    }
+
+    fn expired(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>> {
+        self.read(move |c| read::expired(c, now, limit))
+    }
+
+    fn version<'a>(&'a self, secret: &'a SecretId, version: &'a VersionId) -> Answer<'a, Option<Vec<u8>>> {
+        let (secret, version) = (secret.clone(), version.clone());
+        self.read(move |c| read::version(c, secret.as_str(), version.as_str()))
+    }
+
+    fn open_rotations(&self) -> Answer<'_, Vec<(RotationId, Guarded)>> {
+        self.read(read::open_rotations)
+    }
+
+    fn rotations<'a>(&'a self, secret: &'a SecretId, limit: u32) -> Answer<'a, Vec<(RotationId, Guarded)>> {
+        let secret = secret.clone();
+        self.read(move |c| read::rotations(c, &secret, limit))
+    }
+
+    fn rotations_since(&self, since: Timestamp) -> Answer<'_, u64> {
+        self.read(move |c| read::rotations_since(c, since))
+    }
+
+    fn identities(&self, table: IdentityTable) -> Answer<'_, Vec<(String, Guarded)>> {
+        self.read(move |c| read::identities(c, table))
+    }
+
+    fn setting<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>> {
+        let name = name.to_owned();
+        self.read(move |c| read::setting(c, &name))
+    }
+}

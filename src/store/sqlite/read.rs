@@ -1,0 +1,161 @@
+//! The queries.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::unavailable;
+use crate::model::{Guarded, RotationId, SecretId, SecretName, Timestamp, VersionStage};
+use crate::store::{FoundSecret, IdentityTable, SecretPage, StoreError};
+
+/// How a secret is looked up.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SecretKey<'a> {
+    Id(&'a SecretId),
+    Name(&'a SecretName),
+}
+
+fn guarded(row: &Row<'_>, from: usize) -> rusqlite::Result<Guarded> {
+    Ok(Guarded { body: row.get(from)?, mac: row.get(from + 1)? })
+}
+
+fn keyed(row: &Row<'_>) -> rusqlite::Result<(String, Guarded)> {
+    Ok((row.get(0)?, guarded(row, 1)?))
+}
+
+fn secret_id(text: &str) -> Result<SecretId, StoreError> {
+    SecretId::parse(text).ok().ok_or(StoreError::Damaged("secrets.id"))
+}
+
+pub(super) fn secret(connection: &Connection, key: SecretKey<'_>) -> Result<Option<FoundSecret>, StoreError> {
+    let (sql, key) = match key {
+        SecretKey::Id(id) => ("SELECT id, body, mac FROM secrets WHERE id = ?1", id.as_str()),
+        SecretKey::Name(name) => ("SELECT id, body, mac FROM secrets WHERE name = ?1", name.as_str()),
+    };
+    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
+    let found = statement.query_row([key], keyed).optional().map_err(unavailable)?;
+    let Some((id, row)) = found else { return Ok(None) };
+    let id = secret_id(&id)?;
+    // The row is not believed here: it only says which value to fetch with it.
+    let current = serde_json::from_str::<crate::model::SecretRecord>(&row.body)
+        .ok()
+        .and_then(|record| record.at_stage(&VersionStage::Current).map(|v| v.id.clone()));
+    let current = match current {
+        Some(current) => version(connection, id.as_str(), current.as_str())?,
+        None => None,
+    };
+    Ok(Some(FoundSecret { id, row, current }))
+}
+
+pub(super) fn secrets(connection: &Connection, offset: u64, limit: u32) -> Result<SecretPage, StoreError> {
+    let total: i64 = connection
+        .prepare_cached("SELECT count(*) FROM secrets")
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(unavailable)?;
+    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+    let mut statement = connection
+        .prepare_cached("SELECT id, body, mac FROM secrets ORDER BY name LIMIT ?1 OFFSET ?2")
+        .map_err(unavailable)?;
+    let rows = statement.query_map(params![limit, offset], keyed).map_err(unavailable)?;
+    let mut page = SecretPage { total: u64::try_from(total).unwrap_or(0), rows: Vec::new() };
+    for row in rows {
+        let (id, row) = row.map_err(unavailable)?;
+        page.rows.push((secret_id(&id)?, row));
+    }
+    Ok(page)
+}
+
+fn ids(connection: &Connection, sql: &str, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
+    let rows = statement
+        .query_map(params![now.millis(), limit], |row| row.get::<_, String>(0))
+        .map_err(unavailable)?;
+    rows.map(|row| secret_id(&row.map_err(unavailable)?)).collect()
+}
+
+pub(super) fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {
+    let sql = "SELECT id FROM secrets WHERE next_rotation_ms <= ?1 AND NOT EXISTS \
+               (SELECT 1 FROM rotations r WHERE r.secret_id = secrets.id AND r.over = 0) \
+               ORDER BY next_rotation_ms LIMIT ?2";
+    ids(connection, sql, now, limit)
+}
+
+pub(super) fn expired(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {
+    let sql = "SELECT id FROM secrets WHERE planned_delete_ms <= ?1 ORDER BY planned_delete_ms LIMIT ?2";
+    ids(connection, sql, now, limit)
+}
+
+pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    let sql = "SELECT min(next_rotation_ms) FROM secrets WHERE next_rotation_ms IS NOT NULL";
+    let millis: Option<i64> = connection
+        .prepare_cached(sql)
+        .and_then(|mut s| s.query_row([], |row| row.get(0)))
+        .map_err(unavailable)?;
+    Ok(millis.map(Timestamp::from_millis))
+}
+
+pub(super) fn version(connection: &Connection, secret: &str, version: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    connection
+        .prepare_cached("SELECT sealed FROM versions WHERE secret_id = ?1 AND version_id = ?2")
+        .and_then(|mut s| s.query_row([secret, version], |row| row.get(0)).optional())
+        .map_err(unavailable)
+}
+
+fn rotation_rows(
+    rows: impl Iterator<Item = rusqlite::Result<(String, Guarded)>>,
+) -> Result<Vec<(RotationId, Guarded)>, StoreError> {
+    rows.map(|row| {
+        let (id, row) = row.map_err(unavailable)?;
+        let id = RotationId::parse(&id).ok().ok_or(StoreError::Damaged("rotations.id"))?;
+        Ok((id, row))
+    })
+    .collect()
+}
+
+pub(super) fn open_rotations(connection: &Connection) -> Result<Vec<(RotationId, Guarded)>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, body, mac FROM rotations WHERE over = 0 ORDER BY next_try_ms")
+        .map_err(unavailable)?;
+    let rows = statement.query_map([], keyed).map_err(unavailable)?;
+    rotation_rows(rows)
+}
+
+pub(super) fn rotations(
+    connection: &Connection,
+    secret: &SecretId,
+    limit: u32,
+) -> Result<Vec<(RotationId, Guarded)>, StoreError> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT id, body, mac FROM rotations WHERE secret_id = ?1 ORDER BY started_ms DESC, rowid DESC LIMIT ?2",
+        )
+        .map_err(unavailable)?;
+    let rows = statement.query_map(params![secret.as_str(), limit], keyed).map_err(unavailable)?;
+    rotation_rows(rows)
+}
+
+pub(super) fn rotations_since(connection: &Connection, since: Timestamp) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM rotations WHERE started_ms >= ?1 AND body ->> '$.trigger' = 'manual'";
+    let count: i64 = connection
+        .prepare_cached(sql)
+        .and_then(|mut s| s.query_row([since.millis()], |row| row.get(0)))
+        .map_err(unavailable)?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
+pub(super) fn identities(connection: &Connection, table: IdentityTable) -> Result<Vec<(String, Guarded)>, StoreError> {
+    let sql = match table {
+        IdentityTable::AccessKeys => "SELECT key, body, mac FROM access_keys ORDER BY key",
+        IdentityTable::Attachments => "SELECT key, body, mac FROM attachments ORDER BY key",
+        IdentityTable::Policies => "SELECT key, body, mac FROM policies ORDER BY key",
+        IdentityTable::Users => "SELECT key, body, mac FROM users ORDER BY key",
+    };
+    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
+    let rows = statement.query_map([], keyed).map_err(unavailable)?;
+    rows.map(|row| row.map_err(unavailable)).collect()
+}
+
+pub(super) fn setting(connection: &Connection, name: &str) -> Result<Option<Guarded>, StoreError> {
+    connection
+        .prepare_cached("SELECT body, mac FROM settings WHERE name = ?1")
+        .and_then(|mut s| s.query_row([name], |row| guarded(row, 0)).optional())
+        .map_err(unavailable)
+}

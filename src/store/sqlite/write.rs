@@ -1,0 +1,193 @@
+//! The writer thread: takes what is waiting, makes one transaction of it, and
+//! answers all once it is on disk. A job that fails is rolled back alone.
+
+use std::thread;
+
+use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::unavailable;
+use crate::store::{Change, IdentityTable, StoreError};
+
+/// Jobs waiting at most; more wait in their callers.
+const QUEUE: usize = 1024;
+/// Jobs in one transaction at most.
+const GROUP: usize = 256;
+
+#[derive(Debug)]
+struct Job {
+    changes: Vec<Change>,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// The front of the writer thread, which ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database writer has stopped")]
+struct WriterStopped;
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || run(connection, waiting))
+            .map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        Ok(Self { jobs })
+    }
+
+    pub(super) async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        let stopped = || StoreError::Unavailable(Box::new(WriterStopped));
+        self.jobs.send(Job { changes, done }).await.ok().ok_or_else(stopped)?;
+        answer.await.ok().ok_or_else(stopped)?
+    }
+}
+
+fn run(mut connection: Connection, mut waiting: mpsc::Receiver<Job>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+        commit(&mut connection, &mut group);
+    }
+}
+
+fn commit(connection: &mut Connection, group: &mut Vec<Job>) {
+    let mut results = Vec::with_capacity(group.len());
+    let outcome = (|| {
+        let mut transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(unavailable)?;
+        for job in group.iter() {
+            let mut savepoint = transaction.savepoint().map_err(unavailable)?;
+            let result = job.changes.iter().try_for_each(|change| apply(&mut savepoint, change));
+            match result {
+                Ok(()) => savepoint.commit().map_err(unavailable)?,
+                Err(_) => savepoint.finish().map_err(unavailable)?,
+            }
+            results.push(result);
+        }
+        transaction.commit().map_err(unavailable)
+    })();
+    if let Err(error) = &outcome {
+        tracing::error!(error = ?error, jobs = group.len(), "a group commit failed");
+    }
+    let failed = outcome.is_err();
+    let mut results = results.into_iter();
+    for job in group.drain(..) {
+        let result = if failed { None } else { results.next() };
+        let result = result.unwrap_or_else(|| Err(StoreError::Unavailable(Box::new(WriterStopped))));
+        // The caller may have gone away; its change stands all the same.
+        job.done.send(result).ok();
+    }
+}
+
+fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreError> {
+    match change {
+        Change::DropIdentity { table, key } => {
+            let sql = match table {
+                IdentityTable::AccessKeys => "DELETE FROM access_keys WHERE key = ?1",
+                IdentityTable::Attachments => "DELETE FROM attachments WHERE key = ?1",
+                IdentityTable::Policies => "DELETE FROM policies WHERE key = ?1",
+                IdentityTable::Users => "DELETE FROM users WHERE key = ?1",
+            };
+            one_row(execute(transaction, sql, params![key])?)
+        }
+        Change::DropSecret { id, expect } => {
+            execute(transaction, "DELETE FROM rotations WHERE secret_id = ?1 AND over = 1", params![id.as_str()])?;
+            let sql = "DELETE FROM secrets WHERE id = ?1 AND revision = ?2";
+            one_row(execute(transaction, sql, params![id.as_str(), integer(*expect)])?)
+        }
+        Change::DropVersion { secret, version } => {
+            let sql = "DELETE FROM versions WHERE secret_id = ?1 AND version_id = ?2";
+            one_row(execute(transaction, sql, params![secret.as_str(), version.as_str()])?)
+        }
+        Change::PutIdentity { table, key, row, replace } => {
+            let sql = match (table, replace) {
+                (IdentityTable::AccessKeys, false) => "INSERT INTO access_keys (key, body, mac) VALUES (?1, ?2, ?3)",
+                (IdentityTable::Attachments, false) => "INSERT INTO attachments (key, body, mac) VALUES (?1, ?2, ?3)",
+                (IdentityTable::Policies, false) => "INSERT INTO policies (key, body, mac) VALUES (?1, ?2, ?3)",
+                (IdentityTable::Users, false) => "INSERT INTO users (key, body, mac) VALUES (?1, ?2, ?3)",
+                (IdentityTable::AccessKeys, true) => "UPDATE access_keys SET body = ?2, mac = ?3 WHERE key = ?1",
+                (IdentityTable::Attachments, true) => "UPDATE attachments SET body = ?2, mac = ?3 WHERE key = ?1",
+                (IdentityTable::Policies, true) => "UPDATE policies SET body = ?2, mac = ?3 WHERE key = ?1",
+                (IdentityTable::Users, true) => "UPDATE users SET body = ?2, mac = ?3 WHERE key = ?1",
+            };
+            one_row(execute(transaction, sql, params![key, row.body, row.mac])?)
+        }
+        Change::PutRotation { record, row, expect } => {
+            let target = format!("{}/{}", record.instance, record.user);
+            let over = record.state.is_over();
+            let (id, next) = (record.id.as_str(), record.next_try.millis());
+            let revision = integer(record.revision);
+            let done = match expect {
+                None => execute(
+                    transaction,
+                    "INSERT INTO rotations (id, secret_id, target, over, next_try_ms, started_ms, revision, body, mac) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    params![id, record.secret.as_str(), target, over, next, record.started.millis(), revision, row.body, row.mac],
+                )?,
+                Some(expect) => execute(
+                    transaction,
+                    "UPDATE rotations SET over = ?2, next_try_ms = ?3, revision = ?4, body = ?5, mac = ?6 \
+                     WHERE id = ?1 AND revision = ?7",
+                    params![id, over, next, revision, row.body, row.mac, integer(*expect)],
+                )?,
+            };
+            one_row(done)
+        }
+        Change::PutSecret { record, row, expect } => {
+            let (id, revision) = (record.id.as_str(), integer(record.revision));
+            // A secret that is to be deleted does not rotate.
+            let next = if record.planned_delete.is_some() { None } else { record.schedule.next.map(|t| t.millis()) };
+            let planned = record.planned_delete.map(|t| t.millis());
+            let done = match expect {
+                None => execute(
+                    transaction,
+                    "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, body, mac) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    params![id, record.name.as_str(), revision, next, planned, row.body, row.mac],
+                )?,
+                Some(expect) => execute(
+                    transaction,
+                    "UPDATE secrets SET revision = ?2, next_rotation_ms = ?3, planned_delete_ms = ?4, body = ?5, mac = ?6 \
+                     WHERE id = ?1 AND revision = ?7",
+                    params![id, revision, next, planned, row.body, row.mac, integer(*expect)],
+                )?,
+            };
+            one_row(done)
+        }
+        Change::PutSetting { name, row } => {
+            let sql = "INSERT INTO settings (name, body, mac) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (name) DO UPDATE SET body = ?2, mac = ?3";
+            one_row(execute(transaction, sql, params![name, row.body, row.mac])?)
+        }
+        Change::PutVersion { secret, version, sealed } => {
+            let sql = "INSERT INTO versions (secret_id, version_id, sealed) VALUES (?1, ?2, ?3)";
+            one_row(execute(transaction, sql, params![secret.as_str(), version.as_str(), sealed])?)
+        }
+    }
+}
+
+/// SQLite's integers are signed; a revision never comes near their end.
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn execute(transaction: &mut Savepoint<'_>, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StoreError> {
+    transaction
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute(parameters))
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => StoreError::Exists,
+            Some(_) | None => unavailable(error),
+        })
+}
+
+/// A change that names a row nobody has, or an old revision of it, is a conflict.
+fn one_row(count: usize) -> Result<(), StoreError> {
+    if count == 1 { Ok(()) } else { Err(StoreError::Conflict) }
+}

@@ -1,0 +1,200 @@
+//! Creation, deletion and return of secrets.
+
+use strongroom_hsm::SecretBytes;
+
+use super::{CONFLICTS, SECRETS, Vault, VaultError};
+use crate::audit::Access;
+use crate::model::{
+    AutomaticRotation, EcsBinding, Schedule, SecretDataType, SecretId, SecretName, SecretRecord, SecretType, Tag,
+    Timestamp, VersionId, VersionMeta, VersionStage,
+};
+use crate::store::{Change, StoreError};
+
+/// A secret to be created, with its first version.
+#[derive(Debug)]
+pub struct NewSecret {
+    /// Its name.
+    pub name: SecretName,
+    /// Generic or ECS.
+    pub kind: SecretType,
+    /// Free text.
+    pub description: String,
+    /// For ECS secrets, where it logs on.
+    pub ecs: Option<EcsBinding>,
+    /// When it rotates by itself.
+    pub schedule: Schedule,
+    /// Its labels.
+    pub tags: Vec<Tag>,
+    /// Id of the first version.
+    pub version: VersionId,
+    /// How the value is to be read.
+    pub data_type: SecretDataType,
+    /// The value.
+    pub data: SecretBytes,
+    /// For an SSH key the fingerprint of its public key.
+    pub key_fingerprint: Option<String>,
+}
+
+/// How a secret is to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// At once, beyond recovery.
+    Now,
+    /// After that many days, in which it can be restored.
+    After {
+        /// 7 to 30.
+        days: u8,
+    },
+}
+
+impl Vault {
+    /// Creates a secret; its first version is current.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Exists`], or [`VaultError::InDeleteWindow`] when a secret
+    /// of that name waits for its deletion; [`VaultError::Seal`] when the token is away.
+    pub async fn create(&self, _access: &Access, new: NewSecret) -> Result<SecretRecord, VaultError> {
+        match self.find(&new.name).await {
+            Ok(entry) => return Err(taken(&entry.record)),
+            Err(VaultError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        let now = self.clock.now();
+        let record = SecretRecord {
+            id: SecretId::from_random(&self.random_id()?),
+            account: self.account.clone(),
+            region: self.region.clone(),
+            name: new.name,
+            kind: new.kind,
+            description: new.description,
+            created: now,
+            updated: now,
+            planned_delete: None,
+            ecs: new.ecs,
+            schedule: new.schedule,
+            generation: 0,
+            versions: vec![VersionMeta {
+                id: new.version,
+                created: now,
+                data_type: new.data_type,
+                stages: vec![VersionStage::Current],
+                key_fingerprint: new.key_fingerprint,
+            }],
+            tags: new.tags,
+            revision: 1,
+        };
+        let mut changes = Vec::with_capacity(2);
+        let row = self.integrity.guard(SECRETS, record.id.as_str(), &record)?;
+        changes.push(Change::PutSecret { record: Box::new(record.clone()), row, expect: None });
+        for version in &record.versions {
+            changes.push(self.seal_version(&record, &version.id, &new.data).await?);
+        }
+        match self.store.commit(changes).await {
+            Ok(()) => {
+                self.memory.forget(&record.name);
+                Ok(record)
+            }
+            Err(StoreError::Exists) => {
+                self.memory.forget(&record.name);
+                Err(taken(&self.find(&record.name).await?.record))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a secret, or schedules that. What is on the instance stays as it is.
+    /// Gives the moment at which it is destroyed.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::InDeleteWindow`] when it is scheduled already and is not to
+    /// go at once, [`VaultError::Rotating`] while a rotation is going on: its
+    /// candidate may be what the instance accepts.
+    pub async fn delete(&self, _access: &Access, name: &SecretName, how: Deletion) -> Result<Timestamp, VaultError> {
+        for _ in 0..CONFLICTS {
+            let mut record = self.find(name).await?.record.clone();
+            if record.at_stage(&VersionStage::Pending).is_some() {
+                return Err(VaultError::Rotating);
+            }
+            let now = self.clock.now();
+            let (at, result) = match (how, record.planned_delete) {
+                (Deletion::Now, _) => (now, self.destroy(&record).await),
+                (Deletion::After { .. }, Some(until)) => return Err(VaultError::InDeleteWindow { until }),
+                (Deletion::After { days }, None) => {
+                    let at = now.plus_seconds(i64::from(days) * 86_400);
+                    record.planned_delete = Some(at);
+                    (at, self.write(record, Vec::new()).await.map(drop))
+                }
+            };
+            match result {
+                Ok(()) => return Ok(at),
+                Err(VaultError::Store(StoreError::Conflict)) => self.memory.forget(name),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(VaultError::Contended)
+    }
+
+    /// Takes a secret back that was scheduled for deletion.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::NotInDeleteWindow`] when it was not.
+    pub async fn restore(&self, access: &Access, name: &SecretName) -> Result<SecretRecord, VaultError> {
+        let now = self.clock.now();
+        self.change(access, name, |record| {
+            match record.planned_delete {
+                Some(until) if until > now => record.planned_delete = None,
+                Some(_) => return Err(VaultError::NotFound),
+                None => return Err(VaultError::NotInDeleteWindow),
+            }
+            if record.schedule.automatic != AutomaticRotation::Disabled {
+                record.schedule.next = next_rotation(record, now);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Destroys what is past its recovery window, up to `limit` secrets; gives their names.
+    ///
+    /// # Errors
+    ///
+    /// The store's trouble; what was destroyed before stays so.
+    pub async fn purge(&self, limit: u32) -> Result<Vec<SecretName>, VaultError> {
+        let now = self.clock.now();
+        let mut purged = Vec::new();
+        for id in self.store.expired(now, limit).await? {
+            let entry = self.find_by_id(&id).await?;
+            if entry.record.planned_delete.is_some_and(|at| at <= now) {
+                self.destroy(&entry.record).await?;
+                purged.push(entry.record.name.clone());
+            }
+        }
+        Ok(purged)
+    }
+
+    async fn destroy(&self, record: &SecretRecord) -> Result<(), VaultError> {
+        let change = Change::DropSecret { id: record.id.clone(), expect: record.revision };
+        self.store.commit(vec![change]).await?;
+        self.memory.forget(&record.name);
+        Ok(())
+    }
+}
+
+/// When a secret is next due: a period after its last rotation or its
+/// creation, and at once when that is past (kms-secrets.md section 5.12).
+#[must_use]
+pub fn next_rotation(record: &SecretRecord, now: Timestamp) -> Option<Timestamp> {
+    let interval = record.schedule.interval?;
+    let from = record.schedule.last.unwrap_or(record.created);
+    Some(from.plus_seconds(interval.seconds().into()).max(now))
+}
+
+fn taken(record: &SecretRecord) -> VaultError {
+    match record.planned_delete {
+        Some(until) => VaultError::InDeleteWindow { until },
+        None => VaultError::Exists,
+    }
+}
