@@ -88,6 +88,9 @@ fn of_refusal(
         "UnsupportedOperation" if action == "PutSecretValue" => {
             "an ECS secret changes by rotation only: strongroom secret rotate NAME"
         }
+        "UnsupportedOperation" if action == "CreateSecret" => {
+            "on the vault's machine strongroom doctor says whether instances can be rotated"
+        }
         "UnsupportedOperation" => "only ECS secrets rotate; others change with strongroom secret put",
         "EntityNotExist.Policy" => "see strongroom policy list; policies of the system need --type system",
         "EntityNotExist.User" => "see strongroom user list",
@@ -98,7 +101,9 @@ fn of_refusal(
         }
         "DeleteConflict.Policy.User" => "detach the policy first: strongroom policy detach NAME --user USER",
         "LimitExceeded.User.AccessKey" => "a user has two keys at most: delete one first",
-        code if code.starts_with("InvalidTimeStamp") => "set this machine's clock: it differs from the vault's",
+        code if code.starts_with("InvalidTimeStamp") => {
+            "set this machine's clock: it differs from the vault's"
+        }
         code if code.contains("Throttling") => {
             let wait = retry_after_ms.map_or_else(String::new, |ms| format!(" in {} s", ms.div_ceil(1000)));
             return Some(format!("try again{wait}"));
@@ -106,7 +111,9 @@ fn of_refusal(
         code if code.starts_with("ServiceUnavailable") => {
             "try again later; on the vault's machine strongroom doctor says what is wrong"
         }
-        code if is_authentication(code) => "check the access key, and get a new session if it is a temporary one",
+        code if is_authentication(code) => {
+            "check the access key, and get a new session if it is a temporary one"
+        }
         _ => return None,
     };
     Some(fixed.to_owned())
@@ -145,7 +152,10 @@ fn of_certificate(error: &std::io::Error) -> Option<&'static str> {
     {
         "the certificate is for another host name: use one of its names in --endpoint"
     } else if is(&[CertificateError::Expired, CertificateError::NotValidYet])
-        || matches!(problem, CertificateError::ExpiredContext { .. } | CertificateError::NotValidYetContext { .. })
+        || matches!(
+            problem,
+            CertificateError::ExpiredContext { .. } | CertificateError::NotValidYetContext { .. }
+        )
     {
         "renew the vault's certificate, or set this machine's clock"
     } else {

@@ -106,15 +106,14 @@ fn profiles(
     name: Option<&str>,
     environment: Environment<'_>,
 ) -> Result<(Option<Profile>, Profile), CliError> {
-    let path = environment("STRONGROOM_PROFILES").map(PathBuf::from).or_else(|| {
-        environment("HOME").map(|home| PathBuf::from(home).join(".strongroom/profiles.toml"))
-    });
+    let path = environment("STRONGROOM_PROFILES")
+        .map(PathBuf::from)
+        .or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".strongroom/profiles.toml")));
     match (name, path) {
         (Some(name), Some(path)) => Ok((Some(profile::load(&path, name, true)?), Profile::default())),
-        (Some(_), None) => Err(CliError::Missing {
-            what: "the profile file",
-            how: "HOME or STRONGROOM_PROFILES",
-        }),
+        (Some(_), None) => {
+            Err(CliError::Missing { what: "the profile file", how: "HOME or STRONGROOM_PROFILES" })
+        }
         (None, Some(path)) => Ok((None, profile::load(&path, profile::DEFAULT, false)?)),
         (None, None) => Ok((None, Profile::default())),
     }
@@ -135,10 +134,12 @@ fn credentials(
     };
     let of_profile = |profile: &Profile| {
         let id = profile.access_key_id.clone()?;
-        Some(profile.access_key_secret.as_ref().ok_or(missing("the secret of the access key")).map(|secret| {
-            let token = profile.security_token.as_ref();
-            Credentials::new(id, &secret.0, token.map(|token| SecretBytes::copy_of(token.0.expose())))
-        }))
+        Some(profile.access_key_secret.as_ref().ok_or(missing("the secret of the access key")).map(
+            |secret| {
+                let token = profile.security_token.as_ref();
+                Credentials::new(id, &secret.0, token.map(|token| SecretBytes::copy_of(token.0.expose())))
+            },
+        ))
     };
     if let Some(found) = named.and_then(of_profile) {
         return found;
@@ -146,9 +147,7 @@ fn credentials(
     let secret = |name| environment(name).map(|value| SecretBytes::from_vec(value.into_vec()));
     let id = environment("ALIBABA_CLOUD_ACCESS_KEY_ID").and_then(|id| id.into_string().ok());
     match (id, secret("ALIBABA_CLOUD_ACCESS_KEY_SECRET")) {
-        (Some(id), Some(key)) => {
-            Ok(Credentials::new(id, &key, secret("ALIBABA_CLOUD_SECURITY_TOKEN")))
-        }
+        (Some(id), Some(key)) => Ok(Credentials::new(id, &key, secret("ALIBABA_CLOUD_SECURITY_TOKEN"))),
         (Some(_), None) => Err(missing("the secret of the access key")),
         (None, Some(_)) => Err(missing("the id of the access key")),
         (None, None) => of_profile(fallback).unwrap_or_else(|| Err(missing("an access key"))),
@@ -286,7 +285,8 @@ impl Answer {
     ///
     /// [`CliError::Answer`] when they are not there.
     pub(super) fn read<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, CliError> {
-        serde_json::from_slice(self.body.expose()).map_err(|_hides_values| CliError::Answer { action: self.action })
+        serde_json::from_slice(self.body.expose())
+            .map_err(|_hides_values| CliError::Answer { action: self.action })
     }
 
     /// As [`read`](Self::read), for types that keep nothing of the body.

@@ -158,7 +158,9 @@ impl CliError {
             Self::Answer { .. } | Self::Appliance(_) => Exit::Refused,
             Self::Audit(_) => Exit::Unreachable,
             Self::Call { source, .. } => of_call(source),
-            Self::Cloud(error) | Self::Install(InstallError::Service { source: error, .. }) => of_cloud(error),
+            Self::Cloud(error) | Self::Install(InstallError::Service { source: error, .. }) => {
+                of_cloud(error)
+            }
             Self::Install(InstallError::NoResult { .. }) => Exit::TimedOut,
             Self::Install(InstallError::Program { .. }) => Exit::Usage,
             Self::Install(InstallError::Random | InstallError::Remote { .. }) => Exit::Refused,
@@ -285,7 +287,9 @@ fn of_call(error: &CallError) -> Exit {
 fn of_cloud(error: &CommandError) -> Exit {
     match error {
         CommandError::Again { .. } => Exit::Unreachable,
-        CommandError::Definitive { code, .. } if is_authentication(code) || code.starts_with("Forbidden") => Exit::Denied,
+        CommandError::Definitive { code, .. } if is_authentication(code) || code.starts_with("Forbidden") => {
+            Exit::Denied
+        }
         CommandError::Definitive { code, .. } if code.ends_with(".NotFound") => Exit::NotFound,
         CommandError::Definitive { .. } | CommandError::Unknown { .. } => Exit::Refused,
     }

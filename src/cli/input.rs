@@ -82,9 +82,7 @@ fn bounded(mut from: impl Read, limit: usize) -> io::Result<Option<SecretBytes>>
 ///
 /// [`CliError::Usage`] when there is no terminal or nothing was typed.
 pub(super) fn prompt(question: &str) -> Result<SecretBytes, CliError> {
-    let terminal = || {
-        CliError::Usage("there is no terminal to ask at: give the value in a file".to_owned())
-    };
+    let terminal = || CliError::Usage("there is no terminal to ask at: give the value in a file".to_owned());
     let mut tty = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_absent| terminal())?;
     let before = tcgetattr(&tty).map_err(|_absent| terminal())?;
     let mut quiet = before.clone();
@@ -135,9 +133,12 @@ mod tests {
     fn a_value_is_kept_byte_for_byte_and_a_line_without_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("value");
-        for (stored, whole, line) in
-            [("a\n", "a\n", Some("a")), ("a\r\n", "a\r\n", Some("a")), (" a \n\n", " a \n\n", Some(" a \n")), ("\n", "\n", None)]
-        {
+        for (stored, whole, line) in [
+            ("a\n", "a\n", Some("a")),
+            ("a\r\n", "a\r\n", Some("a")),
+            (" a \n\n", " a \n\n", Some(" a \n")),
+            ("\n", "\n", None),
+        ] {
             fs::write(&path, stored).unwrap();
             assert_eq!(read_file(&path, 10).unwrap().expose(), whole.as_bytes());
             let read = read_line_file(&path, 10).ok();

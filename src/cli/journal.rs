@@ -166,12 +166,17 @@ fn in_words(seq: u64, event: &Value) -> String {
         .or_else(|| text(event, "/requestParameters/SecretName"))
         .or_else(|| text(event, "/requestParameters/UserName"))
         .unwrap_or("-");
+    // Of a change that begins, nothing is known yet but that it was allowed.
+    let outcome = match (text(event, "/errorCode"), text(event, "/additionalEventData/phase")) {
+        (Some(code), _) => code,
+        (None, Some("started")) => "begun",
+        (None, _) => "ok",
+    };
     let mut words = format!(
-        "{seq:>7}  {}  {:<16} {:<24} {on}  {}",
+        "{seq:>7}  {}  {:<12} {:<26} {on}  {outcome}",
         part("/eventTime"),
-        part("/userIdentity/userName"),
+        text(event, "/userIdentity/userName").or_else(|| text(event, "/userIdentity/type")).unwrap_or("-"),
         part("/eventName"),
-        text(event, "/errorCode").unwrap_or("ok"),
     );
     for (label, path) in [
         ("version", "/additionalEventData/secretVersionId"),
@@ -252,13 +257,25 @@ mod tests {
     #[test]
     fn a_record_is_one_line_that_says_who_did_what_to_what() {
         let words = in_words(7, &event());
-        for part in ["7", "2026-03-01T08:15:30Z", "alice", "GetSecretValue", "acs/ecs/a", "ok", "version v1", "from 10.1.4.27"] {
+        for part in [
+            "7",
+            "2026-03-01T08:15:30Z",
+            "alice",
+            "GetSecretValue",
+            "acs/ecs/a",
+            "ok",
+            "version v1",
+            "from 10.1.4.27",
+        ] {
             assert!(words.contains(part), "{part} in {words}");
         }
         let mut refused = event();
         refused["errorCode"] = json!("Forbidden.NoPermission");
         refused["userIdentity"]["userName"] = json!("a\nb");
         let words = in_words(8, &refused);
+        assert!(!words.contains("  ok"), "{words}");
+        let begun = json!({"eventName": "PutSecretValue", "additionalEventData": {"phase": "started"}});
+        assert!(in_words(9, &begun).contains("begun"));
         assert!(words.contains("Forbidden.NoPermission") && !words.contains('\n'), "{words}");
     }
 
@@ -276,7 +293,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("audit");
         audit::create(&journal, "strongroom/test").unwrap();
-        for (directory, code, word) in [(journal, 0, "intact"), (folder.path().join("none"), 3, "cannot check")] {
+        for (directory, code, word) in
+            [(journal, 0, "intact"), (folder.path().join("none"), 3, "cannot check")]
+        {
             let (mut output, stdout, _) = captured::output(Form::People, false);
             let command = AuditCommand::Verify { directory: directory.clone(), anchor: None };
             assert_eq!(run(&command, &mut output).unwrap().code(), code);

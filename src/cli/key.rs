@@ -115,7 +115,12 @@ fn done(body: &SecretBytes, text: &str, output: &mut Output) -> Result<(), CliEr
     if output.is_json() { Ok(output.answer(body)?) } else { Ok(output.line(text)?) }
 }
 
-async fn switch(key: &One, status: AccessKeyStatus, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+async fn switch(
+    key: &One,
+    status: AccessKeyStatus,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let mut query = key.query();
     query.push(("Status", status.as_str()));
     let answer = connection.call("UpdateAccessKey", &query, &[]).await?;

@@ -43,7 +43,10 @@ use self::output::{Form, Output};
 /// It serves the API of Alibaba Cloud KMS Secrets Manager and RAM; this program is the server, and
 /// a client of it.
 #[derive(Debug, Parser)]
-#[command(name = "strongroom", version, after_long_help = "\
+#[command(
+    name = "strongroom",
+    version,
+    after_long_help = "\
 Exit codes:
   0  done                          4  the key is not accepted, or may not do this
   1  the service refused           5  not found
@@ -57,7 +60,8 @@ ALIBABA_CLOUD_SECURITY_TOKEN), then the profile \"default\" of ~/.strongroom/pro
 First steps:
   strongroom init --data-dir ./vault --credentials-file ./admin.toml
   strongroom serve --config ./vault/strongroom.toml
-  STRONGROOM_PROFILES=./admin.toml strongroom secret list")]
+  STRONGROOM_PROFILES=./admin.toml strongroom secret list"
+)]
 struct Cli {
     /// Write JSON instead of text for people; errors too
     #[arg(long, global = true)]

@@ -182,9 +182,12 @@ mod tests {
 
     #[test]
     fn a_lone_value_ends_its_line_on_a_terminal_only() {
-        for (terminal, value, shown) in
-            [(false, "s3cret", "s3cret"), (true, "s3cret", "s3cret\n"), (true, "key\n", "key\n"), (false, "key\n", "key\n")]
-        {
+        for (terminal, value, shown) in [
+            (false, "s3cret", "s3cret"),
+            (true, "s3cret", "s3cret\n"),
+            (true, "key\n", "key\n"),
+            (false, "key\n", "key\n"),
+        ] {
             let (mut output, stdout, _) = captured::output(Form::People, terminal);
             output.lone_value(&SecretBytes::copy_of(value.as_bytes())).unwrap();
             assert_eq!(stdout.text(), shown);

@@ -110,8 +110,11 @@ impl CloudArgs {
             },
             wall_clock(),
         )?;
-        let settings =
-            Settings { region: self.region.clone(), delivery: Delivery::Inline, pace: Duration::from_secs(1) };
+        let settings = Settings {
+            region: self.region.clone(),
+            delivery: Delivery::Inline,
+            pace: Duration::from_secs(1),
+        };
         Ok(Client::new(rpc, Arc::new(credentials), settings, wall_clock()))
     }
 }
@@ -151,7 +154,8 @@ async fn commands(client: &Client, output: &mut Output) -> Result<(), CliError> 
         found.push((key, name, id));
     }
     if output.is_json() {
-        let rows: Vec<_> = found.iter().map(|(_, name, id)| json!({ "Name": name, "CommandId": id })).collect();
+        let rows: Vec<_> =
+            found.iter().map(|(_, name, id)| json!({ "Name": name, "CommandId": id })).collect();
         return Ok(output.json(&rows)?);
     }
     output.line("\nFor the configuration of the vault:\n\n[cloud]\ndelivery = \"stored\"")?;
@@ -238,7 +242,9 @@ mod tests {
     fn only_a_program_for_linux_is_installed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rotator");
-        for (bytes, is_program) in [(&b"#!/bin/sh\n"[..], false), (b"MZ", false), (b"", false), (b"\x7fELF\x02", true)] {
+        for (bytes, is_program) in
+            [(&b"#!/bin/sh\n"[..], false), (b"MZ", false), (b"", false), (b"\x7fELF\x02", true)]
+        {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(program(&path).is_ok(), is_program);
         }

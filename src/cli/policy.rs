@@ -52,9 +52,12 @@ Example:
     ///
     ///   {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "kms:GetSecretValue",
     ///    "Resource": "acs:kms:*:*:secret/acs/ecs/web-*"}]}
-    #[command(verbatim_doc_comment, after_long_help = "\
+    #[command(
+        verbatim_doc_comment,
+        after_long_help = "\
 Example:
-  strongroom policy create read-web --document-file read-web.json")]
+  strongroom policy create read-web --document-file read-web.json"
+    )]
     Create {
         /// Name of the policy
         #[arg(value_parser = PolicyName::parse)]
@@ -200,7 +203,9 @@ async fn create(
     if output.is_json() {
         return Ok(output.answer(&answer.body)?);
     }
-    Ok(output.line(&format!("created {name}; to give it to somebody: strongroom policy attach {name} --user USER"))?)
+    Ok(output.line(&format!(
+        "created {name}; to give it to somebody: strongroom policy attach {name} --user USER"
+    ))?)
 }
 
 async fn show(policy: &Named, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
@@ -247,7 +252,8 @@ async fn list(
     let mut table = Table::new(&["NAME", "TYPE", if of_user { "ATTACHED" } else { "USERS" }, "DESCRIPTION"]);
     for row in rows {
         let row: Row = listing.read(row)?;
-        let third = row.attach_date.or(row.attachment_count.map(|count| count.to_string())).unwrap_or_default();
+        let third =
+            row.attach_date.or(row.attachment_count.map(|count| count.to_string())).unwrap_or_default();
         table.row([&row.policy_name, &row.policy_type, &third, &row.description]);
     }
     Ok(output.table(&table)?)

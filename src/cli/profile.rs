@@ -183,8 +183,11 @@ impl NewFile {
     ///
     /// [`ProfileError::Io`].
     pub(super) fn discard(self) -> Result<(), ProfileError> {
-        std::fs::remove_file(&self.path)
-            .map_err(|source| ProfileError::Io { deed: "remove", path: self.path, source })
+        std::fs::remove_file(&self.path).map_err(|source| ProfileError::Io {
+            deed: "remove",
+            path: self.path,
+            source,
+        })
     }
 }
 

@@ -116,7 +116,9 @@ fn no_command_takes_a_value_as_an_argument() {
             let names_a_file = name.ends_with("_file") || ["private_key", "public_key"].contains(&name);
             // A label, and the name of a secret.
             let names_a_thing = name == "token_label" || (command.get_name() == "tail" && name == "secret");
-            let is_secret = ["password", "value", "pin", "token", "secret", "private"].iter().any(|word| name.contains(word));
+            let is_secret = ["password", "value", "pin", "token", "secret", "private"]
+                .iter()
+                .any(|word| name.contains(word));
             assert!(!is_secret || names_a_file || names_a_thing, "{} {name}", command.get_name());
         }
         command.get_subcommands().for_each(walk);
@@ -145,7 +147,11 @@ fn every_command_teaches_by_an_example() {
 #[test]
 fn the_documentation_shows_every_command() {
     fn walk(command: &clap::Command, path: &str, documented: &str) {
-        let path = if path.is_empty() { command.get_name().to_owned() } else { format!("{path} {}", command.get_name()) };
+        let path = if path.is_empty() {
+            command.get_name().to_owned()
+        } else {
+            format!("{path} {}", command.get_name())
+        };
         if command.is_hide_set() {
             return;
         }

@@ -76,7 +76,12 @@ pub(super) async fn run(args: UserArgs, output: &mut Output) -> Result<(), CliEr
             let optional = [("DisplayName", display_name), ("Comments", comments)];
             query.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
             let answer = connection.call("CreateUser", &query, &[]).await?;
-            (answer, format!("created {name}, who may do nothing yet: strongroom policy attach POLICY --user {name}"))
+            (
+                answer,
+                format!(
+                    "created {name}, who may do nothing yet: strongroom policy attach POLICY --user {name}"
+                ),
+            )
         }
         UserCommand::Delete { name } => {
             let answer = connection.call("DeleteUser", &[("UserName", name.as_str())], &[]).await?;

@@ -20,7 +20,7 @@ pub enum SealedFormatError {
 
 /// What a sealed value belongs to. It is not stored with the value: whoever
 /// opens it says where it was found, so that a row moved, renamed or copied
-/// elsewhere does not open (design: encryption; hsm.md section 11).
+/// elsewhere does not open (hsm.md section 11).
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
     /// What the value is used as, such as `secret-version` or `access-key`.

@@ -30,20 +30,14 @@ pub enum Value<'a> {
 impl Value<'_> {
     /// Calls `test` with the value as text, unless it has none.
     pub(super) fn with_text(self, test: impl FnOnce(&str) -> bool) -> bool {
-        let mut text = ShortText {
-            bytes: [0; 48],
-            length: 0,
-        };
+        let mut text = ShortText { bytes: [0; 48], length: 0 };
         let written = match self {
             Value::Text(text) => return text.len() <= MAX_VALUE_BYTES && test(text),
             Value::Ip(address) => write!(text, "{}", address.to_canonical()),
             Value::Bool(truth) => write!(text, "{truth}"),
             Value::Time { seconds, .. } => {
                 let [year, month, day, hour, minute, second] = value::civil(seconds);
-                write!(
-                    text,
-                    "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-                )
+                write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
             }
         };
         written.is_ok() && text.as_str().is_some_and(test)
@@ -59,10 +53,7 @@ impl Value<'_> {
     pub(super) fn moment(self) -> Option<Moment> {
         match self {
             Value::Text(text) => Moment::parse(text),
-            Value::Time {
-                seconds,
-                nanoseconds,
-            } => Some(Moment::new(seconds, nanoseconds)),
+            Value::Time { seconds, nanoseconds } => Some(Moment::new(seconds, nanoseconds)),
             Value::Ip(_) | Value::Bool(_) => None,
         }
     }
@@ -99,10 +90,7 @@ impl ShortText {
 impl fmt::Write for ShortText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.length.checked_add(text.len()).ok_or(fmt::Error)?;
-        self.bytes
-            .get_mut(self.length..end)
-            .ok_or(fmt::Error)?
-            .copy_from_slice(text.as_bytes());
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
         self.length = end;
         Ok(())
     }
@@ -121,9 +109,7 @@ impl<'a> Entry<'a> {
     /// A value of the key `key`, such as `acs:SourceIp` or `acs:ResourceTag/env`.
     #[must_use]
     pub fn new(key: &'a str, value: Value<'a>) -> Self {
-        let (name, tag) = key
-            .split_once('/')
-            .map_or((key, None), |(name, tag)| (name, Some(tag)));
+        let (name, tag) = key.split_once('/').map_or((key, None), |(name, tag)| (name, Some(tag)));
         Self { name, tag, value }
     }
 
@@ -131,11 +117,7 @@ impl<'a> Entry<'a> {
     /// of the key `acs:ResourceTag/env`.
     #[must_use]
     pub const fn tagged(name: &'a str, tag: &'a str, value: &'a str) -> Self {
-        Self {
-            name,
-            tag: Some(tag),
-            value: Value::Text(value),
-        }
+        Self { name, tag: Some(tag), value: Value::Text(value) }
     }
 }
 
@@ -174,15 +156,10 @@ pub(super) struct Key {
 impl Key {
     /// Reads `prefix:name`, with anything after a first `/`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (name, tag) = text
-            .split_once('/')
-            .map_or((text, None), |(name, tag)| (name, Some(tag)));
+        let (name, tag) = text.split_once('/').map_or((text, None), |(name, tag)| (name, Some(tag)));
         let (prefix, rest) = name.split_once(':')?;
         let complete = !prefix.is_empty() && !rest.is_empty();
-        complete.then(|| Self {
-            name: name.to_ascii_lowercase().into(),
-            tag: tag.map(Into::into),
-        })
+        complete.then(|| Self { name: name.to_ascii_lowercase().into(), tag: tag.map(Into::into) })
     }
 }
 
@@ -197,13 +174,7 @@ mod tests {
             (Value::Ip("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1"),
             (Value::Ip(v6), "2001:db8:1:2:3:4:5:6"),
             (Value::Bool(true), "true"),
-            (
-                Value::Time {
-                    seconds: 1_772_366_400,
-                    nanoseconds: 5,
-                },
-                "2026-03-01T12:00:00Z",
-            ),
+            (Value::Time { seconds: 1_772_366_400, nanoseconds: 5 }, "2026-03-01T12:00:00Z"),
         ] {
             assert!(value.with_text(|t| t == text), "{value:?}");
         }
@@ -220,13 +191,7 @@ mod tests {
         for text in ["", "SourceIp", ":x", "acs:", "acs/x:y"] {
             assert_eq!(Key::parse(text), None, "{text}");
         }
-        assert_eq!(
-            Key::parse("ACS:resourcetag/A/b"),
-            Key::parse("acs:ResourceTag/A/b")
-        );
-        assert_ne!(
-            Key::parse("acs:ResourceTag/A"),
-            Key::parse("acs:ResourceTag/a")
-        );
+        assert_eq!(Key::parse("ACS:resourcetag/A/b"), Key::parse("acs:ResourceTag/A/b"));
+        assert_ne!(Key::parse("acs:ResourceTag/A"), Key::parse("acs:ResourceTag/a"));
     }
 }

@@ -102,11 +102,7 @@ impl Decision {
 /// The same policies and request always give the same answer; the order of
 /// policies and statements has no influence on whether it is allowed.
 #[must_use]
-pub fn decide(
-    policies: &PolicySet,
-    resource_policy: Option<&Policy>,
-    request: &Request<'_>,
-) -> Decision {
+pub fn decide(policies: &PolicySet, resource_policy: Option<&Policy>, request: &Request<'_>) -> Decision {
     let mut room = [0; FOLDED_ON_STACK];
     let long;
     let action = match fold_into(&mut room, request.action) {
@@ -116,37 +112,17 @@ pub fn decide(
             &long
         }
     };
-    let &Request {
-        principal,
-        resource,
-        resource_group,
-        context,
-        ..
-    } = request;
-    let subject = Subject {
-        principal,
-        action,
-        resource,
-        context,
-    };
+    let &Request { principal, resource, resource_group, context, .. } = request;
+    let subject = Subject { principal, action, resource, context };
     let assumes = action.starts_with("sts:assumerole");
-    let own = principal
-        .account()
-        .is_some_and(|account| owns(account, resource));
+    let own = principal.account().is_some_and(|account| owns(account, resource));
     match principal {
         Principal::Root { .. } if assumes => {
-            return Decision::DenyImplicit {
-                layer: Layer::Identity,
-            };
+            return Decision::DenyImplicit { layer: Layer::Identity };
         }
         Principal::Root { .. } if own => {
             return Decision::Allow {
-                by: Match {
-                    layer: Layer::Root,
-                    policy: None,
-                    statement: None,
-                    sid: None,
-                },
+                by: Match { layer: Layer::Root, policy: None, statement: None, sid: None },
             };
         }
         // They have no policies of their own, so that the role's decides alone.
@@ -170,11 +146,7 @@ pub fn decide(
 }
 
 /// Account-level policies, then those of the resource's group (rule E4).
-fn judge_caller(
-    policies: &PolicySet,
-    resource_group: Option<&str>,
-    subject: &Subject<'_>,
-) -> Decision {
+fn judge_caller(policies: &PolicySet, resource_group: Option<&str>, subject: &Subject<'_>) -> Decision {
     let account_level = policies.identity.judge(subject);
     let Decision::DenyImplicit { .. } = account_level else {
         return account_level;
@@ -188,35 +160,22 @@ fn judge_caller(
 
 /// The policy of the resource, or of the role that is to be assumed.
 fn judge_resource(policy: Option<&Policy>, assumes: bool, subject: &Subject<'_>) -> Decision {
-    let (layer, kind) = if assumes {
-        (Layer::Trust, PolicyKind::Trust)
-    } else {
-        (Layer::Resource, PolicyKind::Resource)
-    };
+    let (layer, kind) =
+        if assumes { (Layer::Trust, PolicyKind::Trust) } else { (Layer::Resource, PolicyKind::Resource) };
     let Some(policy) = policy else {
         return Decision::DenyImplicit { layer };
     };
     let Some(statements) = policy.statements_as(kind) else {
-        return Decision::DenyBroken {
-            layer,
-            policy: None,
-        };
+        return Decision::DenyBroken { layer, policy: None };
     };
     let find = |effect| {
         let mut all = statements.iter().enumerate();
         let (number, statement) = all.find(|(_, s)| s.effect == effect && s.applies(subject))?;
-        Some(Match {
-            layer,
-            policy: None,
-            statement: Some(number),
-            sid: statement.sid.clone(),
-        })
+        Some(Match { layer, policy: None, statement: Some(number), sid: statement.sid.clone() })
     };
     match find(Effect::Deny) {
         Some(by) => Decision::DenyExplicit { by },
-        None => find(Effect::Allow).map_or(Decision::DenyImplicit { layer }, |by| {
-            Decision::Allow { by }
-        }),
+        None => find(Effect::Allow).map_or(Decision::DenyImplicit { layer }, |by| Decision::Allow { by }),
     }
 }
 
@@ -224,12 +183,8 @@ fn judge_resource(policy: Option<&Policy>, assumes: bool, subject: &Subject<'_>)
 /// allow or, across accounts and for AssumeRole, both.
 fn merge(caller: Decision, resource: Decision, both: bool) -> Decision {
     match (caller, resource) {
-        (broken @ Decision::DenyBroken { .. }, _) | (_, broken @ Decision::DenyBroken { .. }) => {
-            broken
-        }
-        (deny @ Decision::DenyExplicit { .. }, _) | (_, deny @ Decision::DenyExplicit { .. }) => {
-            deny
-        }
+        (broken @ Decision::DenyBroken { .. }, _) | (_, broken @ Decision::DenyBroken { .. }) => broken,
+        (deny @ Decision::DenyExplicit { .. }, _) | (_, deny @ Decision::DenyExplicit { .. }) => deny,
         (allow @ Decision::Allow { .. }, Decision::Allow { .. }) => allow,
         (Decision::Allow { .. }, silent @ Decision::DenyImplicit { .. }) if both => silent,
         (silent @ Decision::DenyImplicit { .. }, Decision::Allow { .. }) if both => silent,
@@ -246,8 +201,7 @@ fn owns(account: &str, resource: &str) -> bool {
     let (scheme, service) = (segments.next(), segments.next());
     let owner = segments.nth(1).filter(|owner| !owner.is_empty());
     let relative = segments.next().unwrap_or_default();
-    let shared =
-        service == Some("ram") && owner == Some("system") && relative.starts_with("policy/");
+    let shared = service == Some("ram") && owner == Some("system") && relative.starts_with("policy/");
     scheme == Some("acs") && (owner == Some(account) || shared)
 }
 

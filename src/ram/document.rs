@@ -76,10 +76,7 @@ impl Policy {
             return Err(PolicyError::TooLarge { limit, unit });
         }
         let statements = compile(kind, &Json::read(text)?)?;
-        Ok(Self {
-            kind,
-            statements: Some(statements),
-        })
+        Ok(Self { kind, statements: Some(statements) })
     }
 
     /// Stands for a stored document that does not parse, or no longer: every
@@ -87,10 +84,7 @@ impl Policy {
     /// ([`Decision::DenyBroken`](super::Decision::DenyBroken)).
     #[must_use]
     pub const fn unusable(kind: PolicyKind) -> Self {
-        Self {
-            kind,
-            statements: None,
-        }
+        Self { kind, statements: None }
     }
 
     /// The kind as which the document was checked.
@@ -107,24 +101,14 @@ impl Policy {
 }
 
 fn compile(kind: PolicyKind, document: &Json) -> Result<Box<[Arc<Statement>]>, Fault> {
-    let members = document
-        .object()
-        .ok_or(Fault::new("V2", "a policy is an object"))?;
-    if let Some(unknown) = members
-        .keys()
-        .find(|name| *name != "Version" && *name != "Statement")
-    {
-        return Err(
-            Fault::new("V2", "a policy has the members Version and Statement only").under(unknown),
-        );
+    let members = document.object().ok_or(Fault::new("V2", "a policy is an object"))?;
+    if let Some(unknown) = members.keys().find(|name| *name != "Version" && *name != "Statement") {
+        return Err(Fault::new("V2", "a policy has the members Version and Statement only").under(unknown));
     }
     if members.get("Version").and_then(Json::text) != Some("1") {
         return Err(Fault::new("V3", "it is the text 1").under("Version"));
     }
-    let statements = members
-        .get("Statement")
-        .and_then(Json::list)
-        .filter(|list| !list.is_empty());
+    let statements = members.get("Statement").and_then(Json::list).filter(|list| !list.is_empty());
     let statements =
         statements.ok_or(Fault::new("V4", "it is a list that is not empty").under("Statement"))?;
     let compile_one = |(index, statement): (usize, &Json)| {
@@ -151,23 +135,13 @@ mod tests {
     fn a_refusal_names_the_rule_and_the_place() {
         let identity = |statement: &str| format!(r#"{{"Version":"1","Statement":[{statement}]}}"#);
         let with = |condition: &str| {
-            identity(&format!(
-                r#"{{"Effect":"Deny","Action":"*","Resource":"*","Condition":{condition}}}"#
-            ))
+            identity(&format!(r#"{{"Effect":"Deny","Action":"*","Resource":"*","Condition":{condition}}}"#))
         };
         for (text, rule, at) in [
             ("{}".to_owned(), "V3", "/Version"),
             ("[]".to_owned(), "V2", "/"),
-            (
-                r#"{"Version":"1","Statement":[],"id":1}"#.to_owned(),
-                "V2",
-                "/id",
-            ),
-            (
-                r#"{"Version":"1","Statement":[]}"#.to_owned(),
-                "V4",
-                "/Statement",
-            ),
+            (r#"{"Version":"1","Statement":[],"id":1}"#.to_owned(), "V2", "/id"),
+            (r#"{"Version":"1","Statement":[]}"#.to_owned(), "V4", "/Statement"),
             (identity("1"), "V4", "/Statement/0"),
             (
                 identity(r#"{"Effect":"Allow","Action":"*","Resource":"*"},{"effect":1}"#),
@@ -179,16 +153,8 @@ mod tests {
                 "V5",
                 "/Statement/0/Sid",
             ),
-            (
-                identity(r#"{"Effect":"allow"}"#),
-                "V6",
-                "/Statement/0/Effect",
-            ),
-            (
-                identity(r#"{"Effect":"Allow","Action":"a:b:c","Resource":"*"}"#),
-                "V7",
-                "/Statement/0/Action",
-            ),
+            (identity(r#"{"Effect":"allow"}"#), "V6", "/Statement/0/Effect"),
+            (identity(r#"{"Effect":"Allow","Action":"a:b:c","Resource":"*"}"#), "V7", "/Statement/0/Action"),
             (
                 identity(r#"{"Effect":"Allow","NotAction":["*",""],"Resource":"*"}"#),
                 "V7",
@@ -216,17 +182,9 @@ mod tests {
             ),
             (with("[]"), "V11", "/Statement/0/Condition"),
             (with(r#"{"Bool":{}}"#), "V11", "/Statement/0/Condition/Bool"),
-            (
-                with(r#"{"Bool":{"a:b/c~":"yes"}}"#),
-                "V11",
-                "/Statement/0/Condition/Bool/a:b~1c~0",
-            ),
+            (with(r#"{"Bool":{"a:b/c~":"yes"}}"#), "V11", "/Statement/0/Condition/Bool/a:b~1c~0"),
         ] {
-            assert_eq!(
-                refused(PolicyKind::Identity, &text),
-                (rule, at.to_owned()),
-                "{text}"
-            );
+            assert_eq!(refused(PolicyKind::Identity, &text), (rule, at.to_owned()), "{text}");
         }
     }
 
@@ -263,16 +221,10 @@ mod tests {
             (PolicyKind::Session, "*", star.to_owned(), 2_048),
             (PolicyKind::Control, "*", star.to_owned(), 4_096),
             (PolicyKind::Trust, "sts:*", principal.to_owned(), 4_096),
-            (
-                PolicyKind::Resource,
-                "kms:*",
-                format!("{star}{principal}"),
-                32_768,
-            ),
+            (PolicyKind::Resource, "kms:*", format!("{star}{principal}"), 32_768),
         ] {
-            let text = format!(
-                r#"{{"Version":"1","Statement":[{{{more}"Effect":"Allow","Action":"{action}"}}]}}"#
-            );
+            let text =
+                format!(r#"{{"Version":"1","Statement":[{{{more}"Effect":"Allow","Action":"{action}"}}]}}"#);
             let padded = format!("{text}{}", " ".repeat(limit - text.len()));
             assert!(Policy::parse(kind, &padded).is_ok(), "{kind:?}");
             assert_eq!(refused(kind, &format!("{padded} ")).0, "V12", "{kind:?}");

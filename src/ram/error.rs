@@ -47,37 +47,21 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) const fn new(rule: &'static str, reason: &'static str) -> Self {
-        Self {
-            rule,
-            reason,
-            at: String::new(),
-        }
+        Self { rule, reason, at: String::new() }
     }
 
     /// The same fault, seen from one level further up.
     #[must_use]
     pub(super) fn under(mut self, segment: &str) -> Self {
         let shown: String = segment.chars().take(SHOWN_NAME).collect();
-        self.at = format!(
-            "/{}{}",
-            shown.replace('~', "~0").replace('/', "~1"),
-            self.at
-        );
+        self.at = format!("/{}{}", shown.replace('~', "~0").replace('/', "~1"), self.at);
         self
     }
 }
 
 impl From<Fault> for PolicyError {
     fn from(fault: Fault) -> Self {
-        let at = if fault.at.is_empty() {
-            "/".to_owned()
-        } else {
-            fault.at
-        };
-        Self::Rule {
-            rule: fault.rule,
-            at,
-            reason: fault.reason,
-        }
+        let at = if fault.at.is_empty() { "/".to_owned() } else { fault.at };
+        Self::Rule { rule: fault.rule, at, reason: fault.reason }
     }
 }

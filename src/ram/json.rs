@@ -34,17 +34,14 @@ impl Json {
     pub(super) fn read(text: &str) -> Result<Self, PolicyError> {
         let reason = Cell::new("it does not follow RFC 8259");
         let mut reader = serde_json::Deserializer::from_str(text);
-        Level {
-            depth: 0,
-            reason: &reason,
-        }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|error| PolicyError::Json {
-            line: error.line(),
-            column: error.column(),
-            reason: reason.get(),
-        })
+        Level { depth: 0, reason: &reason }
+            .deserialize(&mut reader)
+            .and_then(|value| reader.end().map(|()| value))
+            .map_err(|error| PolicyError::Json {
+                line: error.line(),
+                column: error.column(),
+                reason: reason.get(),
+            })
     }
 
     pub(super) fn text(&self) -> Option<&str> {
@@ -95,10 +92,7 @@ impl Level<'_> {
         if self.depth == MAX_DEPTH {
             return Err(self.refuse("it is nested deeper than 16 levels"));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 }
 
@@ -193,10 +187,7 @@ mod tests {
             "{a:1}",
             "\u{a0}1",
         ] {
-            assert!(
-                matches!(Json::read(text), Err(PolicyError::Json { .. })),
-                "{text:?}"
-            );
+            assert!(matches!(Json::read(text), Err(PolicyError::Json { .. })), "{text:?}");
         }
     }
 
@@ -210,11 +201,6 @@ mod tests {
     fn sixteen_levels_are_read_and_seventeen_are_not() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(Json::read(&nested(16)).is_ok());
-        assert!(
-            Json::read(&nested(17))
-                .unwrap_err()
-                .to_string()
-                .contains("deeper")
-        );
+        assert!(Json::read(&nested(17)).unwrap_err().to_string().contains("deeper"));
     }
 }

@@ -21,31 +21,21 @@ impl Pairs {
     pub(super) fn required_by(patterns: &[&str]) -> Self {
         patterns.iter().fold(Self::ALL, |common, pattern| {
             let mut own = Self::NONE;
-            pattern
-                .split(['*', '?'])
-                .for_each(|literal| own.add(literal));
+            pattern.split(['*', '?']).for_each(|literal| own.add(literal));
             let mut both = common;
-            both.0
-                .iter_mut()
-                .zip(own.0)
-                .for_each(|(word, own)| *word &= own);
+            both.0.iter_mut().zip(own.0).for_each(|(word, own)| *word &= own);
             both
         })
     }
 
     pub(super) fn contains(&self, others: &Self) -> bool {
-        self.0
-            .iter()
-            .zip(others.0)
-            .all(|(own, others)| others & !own == 0)
+        self.0.iter().zip(others.0).all(|(own, others)| others & !own == 0)
     }
 
     fn add(&mut self, text: &str) {
         for (first, second) in text.bytes().zip(text.bytes().skip(1)) {
             // Multiplying by odd numbers spreads digits and letters, whose codes are close.
-            let bit = first
-                .wrapping_mul(37)
-                .wrapping_add(second.wrapping_mul(101));
+            let bit = first.wrapping_mul(37).wrapping_add(second.wrapping_mul(101));
             if let Some(word) = self.0.get_mut(usize::from(bit >> 6)) {
                 *word |= 1 << (bit & 63);
             }
@@ -66,25 +56,14 @@ mod tests {
             (&["never", "a*"], "abc"),
             (&["密?*"], "密钥"),
         ] {
-            assert!(
-                Pairs::of(text).contains(&Pairs::required_by(patterns)),
-                "{patterns:?} {text}"
-            );
+            assert!(Pairs::of(text).contains(&Pairs::required_by(patterns)), "{patterns:?} {text}");
         }
     }
 
     #[test]
     fn texts_of_other_secrets_are_told_apart() {
         let required = Pairs::required_by(&["acs:kms:*:*:secret/web/*", "acs:kms:*:*:secret/web2"]);
-        let others = [
-            "acs:kms:cn-hangzhou:1234567890123456:secret/db/prod",
-            "acs:kms:r:1:secret",
-            "",
-        ];
-        assert!(
-            others
-                .iter()
-                .all(|text| !Pairs::of(text).contains(&required))
-        );
+        let others = ["acs:kms:cn-hangzhou:1234567890123456:secret/db/prod", "acs:kms:r:1:secret", ""];
+        assert!(others.iter().all(|text| !Pairs::of(text).contains(&required)));
     }
 }

@@ -69,26 +69,13 @@ impl Pattern {
             return Self(Shape::Whole(Piece::new(text)));
         };
         let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-        let middle: Box<[Piece]> = middle
-            .split('*')
-            .filter(|piece| !piece.is_empty())
-            .map(Piece::new)
-            .collect();
+        let middle: Box<[Piece]> =
+            middle.split('*').filter(|piece| !piece.is_empty()).map(Piece::new).collect();
         Self(match (Piece::new(first), Piece::new(last)) {
-            (Piece::Literal(first), Piece::Literal(last))
-                if middle.is_empty() && last.is_empty() =>
-            {
-                if first.is_empty() {
-                    Shape::Any
-                } else {
-                    Shape::Prefix(first)
-                }
+            (Piece::Literal(first), Piece::Literal(last)) if middle.is_empty() && last.is_empty() => {
+                if first.is_empty() { Shape::Any } else { Shape::Prefix(first) }
             }
-            (first, last) => Shape::Starred {
-                first,
-                middle,
-                last,
-            },
+            (first, last) => Shape::Starred { first, middle, last },
         })
     }
 
@@ -98,18 +85,10 @@ impl Pattern {
             Shape::Any => true,
             Shape::Whole(piece) => piece.after_prefix(text).is_some_and(str::is_empty),
             Shape::Prefix(prefix) => text.starts_with(&**prefix),
-            Shape::Starred {
-                first,
-                middle,
-                last,
-            } => first
+            Shape::Starred { first, middle, last } => first
                 .after_prefix(text)
                 .and_then(|rest| last.before_suffix(rest))
-                .and_then(|rest| {
-                    middle
-                        .iter()
-                        .try_fold(rest, |rest, piece| piece.after_first(rest))
-                })
+                .and_then(|rest| middle.iter().try_fold(rest, |rest, piece| piece.after_first(rest)))
                 .is_some(),
         }
     }
@@ -118,10 +97,7 @@ impl Pattern {
     pub(super) fn literal(&self) -> Option<&str> {
         match &self.0 {
             Shape::Whole(Piece::Literal(text)) => Some(text),
-            Shape::Whole(Piece::Gapped(_))
-            | Shape::Any
-            | Shape::Prefix(_)
-            | Shape::Starred { .. } => None,
+            Shape::Whole(Piece::Gapped(_)) | Shape::Any | Shape::Prefix(_) | Shape::Starred { .. } => None,
         }
     }
 
@@ -130,27 +106,17 @@ impl Pattern {
         match &self.0 {
             Shape::Whole(Piece::Literal(text))
             | Shape::Prefix(text)
-            | Shape::Starred {
-                first: Piece::Literal(text),
-                ..
-            } => text,
-            Shape::Any
-            | Shape::Whole(Piece::Gapped(_))
-            | Shape::Starred {
-                first: Piece::Gapped(_),
-                ..
-            } => "",
+            | Shape::Starred { first: Piece::Literal(text), .. } => text,
+            Shape::Any | Shape::Whole(Piece::Gapped(_)) | Shape::Starred { first: Piece::Gapped(_), .. } => {
+                ""
+            }
         }
     }
 }
 
 impl Piece {
     fn new(text: &str) -> Self {
-        if text.contains('?') {
-            Self::Gapped(Gapped::new(text))
-        } else {
-            Self::Literal(text.into())
-        }
+        if text.contains('?') { Self::Gapped(Gapped::new(text)) } else { Self::Literal(text.into()) }
     }
 
     /// What follows this piece at the beginning of `text`.
@@ -178,8 +144,7 @@ impl Piece {
         let mut rest = text;
         if let Some(first) = self.first_byte() {
             for _ in 0..TRIED_ONE_BY_ONE {
-                let (_, from_first) =
-                    rest.split_at_checked(rest.bytes().position(|b| b == first)?)?;
+                let (_, from_first) = rest.split_at_checked(rest.bytes().position(|b| b == first)?)?;
                 if let Some(after) = self.after_prefix(from_first) {
                     return Some(after);
                 }
@@ -198,9 +163,7 @@ impl Piece {
             Self::Literal(literal) => literal.chars().next(),
             Self::Gapped(gapped) => gapped.letters.first().copied().flatten(),
         };
-        first
-            .filter(char::is_ascii)
-            .and_then(|first| u8::try_from(first).ok())
+        first.filter(char::is_ascii).and_then(|first| u8::try_from(first).ok())
     }
 }
 
@@ -218,33 +181,24 @@ impl Gapped {
                 (None, None) => {}
             }
         }
-        let places = bits
-            .into_iter()
-            .map(|((letter, word), bits)| Places { letter, word, bits })
-            .collect();
-        Self {
-            letters,
-            any: any.into(),
-            places,
-            last_bit,
-        }
+        let places = bits.into_iter().map(|((letter, word), bits)| Places { letter, word, bits }).collect();
+        Self { letters, any: any.into(), places, last_bit }
     }
 
     fn after_prefix<'t>(&self, text: &'t str) -> Option<&'t str> {
         let mut rest = text.chars();
-        let fits = self
-            .letters
-            .iter()
-            .all(|letter| rest.next().is_some_and(|c| letter.is_none_or(|l| l == c)));
+        let fits =
+            self.letters.iter().all(|letter| rest.next().is_some_and(|c| letter.is_none_or(|l| l == c)));
         fits.then_some(rest.as_str())
     }
 
     fn before_suffix<'t>(&self, text: &'t str) -> Option<&'t str> {
         let mut rest = text.chars();
-        let fits = self.letters.iter().rev().all(|letter| {
-            rest.next_back()
-                .is_some_and(|c| letter.is_none_or(|l| l == c))
-        });
+        let fits = self
+            .letters
+            .iter()
+            .rev()
+            .all(|letter| rest.next_back().is_some_and(|c| letter.is_none_or(|l| l == c)));
         fits.then_some(rest.as_str())
     }
 
@@ -262,17 +216,10 @@ impl Gapped {
         let mut rest = text.chars();
         while let Some(c) = rest.next() {
             let from = self.places.partition_point(|places| places.letter < c);
-            let mut places = self
-                .places
-                .iter()
-                .skip(from)
-                .take_while(|places| places.letter == c)
-                .peekable();
+            let mut places = self.places.iter().skip(from).take_while(|places| places.letter == c).peekable();
             let mut carry = 1;
             for (word, (begun, any)) in begun.iter_mut().zip(&self.any).enumerate() {
-                let here = places
-                    .next_if(|places| places.word == word)
-                    .map_or(0, |places| places.bits);
+                let here = places.next_if(|places| places.word == word).map_or(0, |places| places.bits);
                 let carried = *begun >> 63;
                 *begun = ((*begun << 1) | carry) & (here | any);
                 carry = carried;
@@ -311,17 +258,12 @@ mod tests {
 
     impl Dice {
         fn roll(&mut self, sides: usize) -> usize {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             usize::try_from(self.0 >> 33).unwrap() % sides
         }
 
         fn text(&mut self, alphabet: &[char], longest: usize) -> String {
-            (0..self.roll(longest + 1))
-                .map(|_| alphabet[self.roll(alphabet.len())])
-                .collect()
+            (0..self.roll(longest + 1)).map(|_| alphabet[self.roll(alphabet.len())]).collect()
         }
     }
 
@@ -345,22 +287,11 @@ mod tests {
         let mut matched = 0;
         for _ in 0..300 {
             let core = dice.text(&['a', 'b'], 600);
-            let gapped: String = core
-                .chars()
-                .map(|c| if dice.roll(3) == 0 { '?' } else { c })
-                .collect();
-            let text = format!(
-                "{}{core}{}",
-                dice.text(&['a', 'b'], 90),
-                dice.text(&['a', 'b'], 90)
-            );
+            let gapped: String = core.chars().map(|c| if dice.roll(3) == 0 { '?' } else { c }).collect();
+            let text = format!("{}{core}{}", dice.text(&['a', 'b'], 90), dice.text(&['a', 'b'], 90));
             let pattern = format!("*{gapped}{}*", if dice.roll(2) == 0 { "" } else { "?b" });
             matched += usize::from(by_table(&pattern, &text));
-            assert_eq!(
-                Pattern::new(&pattern).matches(&text),
-                by_table(&pattern, &text),
-                "{pattern} {text}"
-            );
+            assert_eq!(Pattern::new(&pattern).matches(&text), by_table(&pattern, &text), "{pattern} {text}");
         }
         assert!(matched > 150);
     }
@@ -376,10 +307,7 @@ mod tests {
             ("", Some(""), ""),
         ] {
             let pattern = Pattern::new(pattern);
-            assert_eq!(
-                (pattern.literal(), pattern.literal_prefix()),
-                (literal, prefix)
-            );
+            assert_eq!((pattern.literal(), pattern.literal_prefix()), (literal, prefix));
         }
     }
 
@@ -387,17 +315,11 @@ mod tests {
     fn a_pattern_made_to_explode_takes_no_time() {
         let text = "a".repeat(8_000);
         let started = std::time::Instant::now();
-        for pattern in [
-            "a*".repeat(3_000) + "b",
-            "*a?".repeat(2_000) + "b",
-            format!("*{}b*", "a?".repeat(2_000)),
-        ] {
+        for pattern in
+            ["a*".repeat(3_000) + "b", "*a?".repeat(2_000) + "b", format!("*{}b*", "a?".repeat(2_000))]
+        {
             assert!(!Pattern::new(&pattern).matches(&text));
         }
-        assert!(
-            started.elapsed() < std::time::Duration::from_secs(1),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < std::time::Duration::from_secs(1), "{:?}", started.elapsed());
     }
 }

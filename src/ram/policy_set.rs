@@ -21,10 +21,7 @@ impl Attached {
     /// The policy `policy`, known as `name`.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, policy: Arc<Policy>) -> Self {
-        Self {
-            name: name.into(),
-            policy,
-        }
+        Self { name: name.into(), policy }
     }
 }
 
@@ -65,21 +62,15 @@ impl PolicySet {
     #[must_use]
     pub fn with_control(mut self, policies: impl IntoIterator<Item = Attached>) -> Self {
         let mut policies = policies.into_iter().peekable();
-        self.control = policies
-            .peek()
-            .is_some()
-            .then(|| Pool::new(Layer::Control, PolicyKind::Control, policies));
+        self.control =
+            policies.peek().is_some().then(|| Pool::new(Layer::Control, PolicyKind::Control, policies));
         self
     }
 
     /// Adds the policies attached for the resource group `group`, in place of
     /// those that the set has for it.
     #[must_use]
-    pub fn with_resource_group(
-        mut self,
-        group: &str,
-        policies: impl IntoIterator<Item = Attached>,
-    ) -> Self {
+    pub fn with_resource_group(mut self, group: &str, policies: impl IntoIterator<Item = Attached>) -> Self {
         let pool = Pool::new(Layer::ResourceGroup, PolicyKind::ResourceGroup, policies);
         self.resource_groups.insert(group.into(), pool);
         self
@@ -122,31 +113,18 @@ impl Pool {
             }
             names.push(name);
         }
-        Self {
-            layer,
-            names: names.into(),
-            broken,
-            denies: denies.finish(),
-            allows: allows.finish(),
-        }
+        Self { layer, names: names.into(), broken, denies: denies.finish(), allows: allows.finish() }
     }
 
     pub(super) fn judge(&self, subject: &Subject<'_>) -> Decision {
         if let Some(name) = &self.broken {
-            return Decision::DenyBroken {
-                layer: self.layer,
-                policy: Some(Arc::clone(name)),
-            };
+            return Decision::DenyBroken { layer: self.layer, policy: Some(Arc::clone(name)) };
         }
         if let Some(place) = self.denies.find(subject) {
-            return Decision::DenyExplicit {
-                by: self.matched(place),
-            };
+            return Decision::DenyExplicit { by: self.matched(place) };
         }
         match self.allows.find(subject) {
-            Some(place) => Decision::Allow {
-                by: self.matched(place),
-            },
+            Some(place) => Decision::Allow { by: self.matched(place) },
             None => Decision::DenyImplicit { layer: self.layer },
         }
     }
@@ -197,22 +175,11 @@ impl IndexBuilder {
     fn add(&mut self, place: &Place) {
         let actions = &place.statement.actions;
         let mut everywhere = actions.negated;
-        for (number, pattern) in actions
-            .patterns
-            .iter()
-            .enumerate()
-            .filter(|_| !actions.negated)
-        {
+        for (number, pattern) in actions.patterns.iter().enumerate().filter(|_| !actions.negated) {
             if let Some(action) = pattern.literal() {
-                self.exact
-                    .entry(action.into())
-                    .or_default()
-                    .push(place.clone());
+                self.exact.entry(action.into()).or_default().push(place.clone());
             } else if let Some((service, _)) = pattern.literal_prefix().split_once(':') {
-                self.service
-                    .entry(service.into())
-                    .or_default()
-                    .push((number, place.clone()));
+                self.service.entry(service.into()).or_default().push((number, place.clone()));
             } else {
                 everywhere = true;
             }
@@ -235,16 +202,10 @@ impl Index {
     /// A statement that applies, if there is one.
     fn find(&self, subject: &Subject<'_>) -> Option<&Place> {
         let exact = look_up(&self.exact, subject.action);
-        let service = subject
-            .action
-            .split_once(':')
-            .map_or(&[][..], |(service, _)| look_up(&self.service, service));
+        let service =
+            subject.action.split_once(':').map_or(&[][..], |(service, _)| look_up(&self.service, service));
         let candidates = exact.len() + service.len() + self.rest.len();
-        let pairs = if candidates > FEW {
-            Pairs::of(subject.resource)
-        } else {
-            Pairs::ALL
-        };
+        let pairs = if candidates > FEW { Pairs::of(subject.resource) } else { Pairs::ALL };
         let by_service = service.iter().filter(|(number, place)| {
             let pattern = place.statement.actions.patterns.get(*number);
             pairs.contains(&place.resource_pairs)
@@ -252,16 +213,10 @@ impl Index {
         });
         let by_action = exact.iter().chain(by_service.map(|(_, place)| place));
         let applies = |place: &&Place| place.statement.applies_besides_action(subject);
-        by_action
-            .filter(|place| pairs.contains(&place.resource_pairs))
-            .find(applies)
-            .or_else(|| {
-                let mut rest = self
-                    .rest
-                    .iter()
-                    .filter(|place| pairs.contains(&place.resource_pairs));
-                rest.find(|place| place.statement.applies(subject))
-            })
+        by_action.filter(|place| pairs.contains(&place.resource_pairs)).find(applies).or_else(|| {
+            let mut rest = self.rest.iter().filter(|place| pairs.contains(&place.resource_pairs));
+            rest.find(|place| place.statement.applies(subject))
+        })
     }
 }
 

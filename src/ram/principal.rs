@@ -39,9 +39,9 @@ impl Principal {
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         match self {
-            Self::Root { account }
-            | Self::User { account, .. }
-            | Self::AssumedRole { account, .. } => Some(account),
+            Self::Root { account } | Self::User { account, .. } | Self::AssumedRole { account, .. } => {
+                Some(account)
+            }
             Self::Service(_) | Self::Federated(_) => None,
         }
     }
@@ -54,9 +54,7 @@ impl Principal {
             Self::AssumedRole { account, role, .. } => {
                 format!("acs:ram::{account}:role/{}", role.to_ascii_lowercase())
             }
-            Self::Root { .. } | Self::User { .. } | Self::Service(_) | Self::Federated(_) => {
-                self.to_string()
-            }
+            Self::Root { .. } | Self::User { .. } | Self::Service(_) | Self::Federated(_) => self.to_string(),
         }
     }
 }
@@ -68,15 +66,8 @@ impl fmt::Display for Principal {
         match self {
             Self::Root { account } => write!(formatter, "acs:ram::{account}:root"),
             Self::User { account, name } => write!(formatter, "acs:ram::{account}:user/{name}"),
-            Self::AssumedRole {
-                account,
-                role,
-                session,
-            } => {
-                write!(
-                    formatter,
-                    "acs:ram::{account}:assumed-role/{role}/{session}"
-                )
+            Self::AssumedRole { account, role, session } => {
+                write!(formatter, "acs:ram::{account}:assumed-role/{role}/{session}")
             }
             Self::Service(name) | Self::Federated(name) => formatter.write_str(name),
         }
@@ -125,9 +116,8 @@ impl Named {
             "Service" => is_service(text).then(|| Self::Service(text.into())),
             "Federated" => {
                 let (_, rest) = account_and_rest(text)?;
-                let name = rest
-                    .strip_prefix("saml-provider/")
-                    .or_else(|| rest.strip_prefix("oidc-provider/"))?;
+                let name =
+                    rest.strip_prefix("saml-provider/").or_else(|| rest.strip_prefix("oidc-provider/"))?;
                 is_name(name).then(|| Self::Federated(text.into()))
             }
             _ => None,
@@ -141,14 +131,8 @@ impl Named {
             return Some(Self::Account(account));
         }
         match rest.split_once('/')? {
-            ("user", name) => is_name(name).then(|| Self::User {
-                account,
-                name: name.into(),
-            }),
-            ("role", role) => is_name(role).then(|| Self::Role {
-                account,
-                role: role.into(),
-            }),
+            ("user", name) => is_name(name).then(|| Self::User { account, name: name.into() }),
+            ("role", role) => is_name(role).then(|| Self::Role { account, role: role.into() }),
             ("assumed-role", session) => {
                 let (role, session) = session.split_once('/')?;
                 (is_name(role) && is_name(session)).then(|| Self::Session {
@@ -172,39 +156,16 @@ impl Named {
                 Self::Account(named),
                 Principal::User { account, .. } | Principal::AssumedRole { account, .. },
             ) => **named == **account && means != AccountMeans::Itself,
-            (
-                Self::User {
-                    account: named,
-                    name,
-                },
-                Principal::User {
-                    account,
-                    name: user,
-                },
-            ) => **named == **account && name.eq_ignore_ascii_case(user),
-            (
-                Self::Role {
-                    account: named,
-                    role: name,
-                },
-                Principal::AssumedRole { account, role, .. },
-            ) => **named == **account && name.eq_ignore_ascii_case(role),
-            (
-                Self::Session {
-                    account: named,
-                    role: name,
-                    session: named_session,
-                },
-                Principal::AssumedRole {
-                    account,
-                    role,
-                    session,
-                },
-            ) => {
-                **named == **account
-                    && name.eq_ignore_ascii_case(role)
-                    && **named_session == **session
+            (Self::User { account: named, name }, Principal::User { account, name: user }) => {
+                **named == **account && name.eq_ignore_ascii_case(user)
             }
+            (Self::Role { account: named, role: name }, Principal::AssumedRole { account, role, .. }) => {
+                **named == **account && name.eq_ignore_ascii_case(role)
+            }
+            (
+                Self::Session { account: named, role: name, session: named_session },
+                Principal::AssumedRole { account, role, session },
+            ) => **named == **account && name.eq_ignore_ascii_case(role) && **named_session == **session,
             (Self::Service(named), Principal::Service(name)) => **named == **name,
             (Self::Federated(named), Principal::Federated(provider)) => **named == **provider,
             (
@@ -234,19 +195,13 @@ fn account_and_rest(text: &str) -> Option<(&str, &str)> {
 /// The characters that names of users, roles, sessions and providers are made
 /// of; neither a wildcard nor a separator is among them.
 fn is_name(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
+    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@".contains(&b))
 }
 
 /// A lower-case name of at least two labels.
 fn is_service(text: &str) -> bool {
     let label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     text.contains('.') && text.split('.').all(label)
 }
@@ -300,26 +255,17 @@ mod tests {
 
     #[test]
     fn a_session_has_the_arn_of_its_role_in_conditions() {
-        let session = Principal::AssumedRole {
-            account: "1".into(),
-            role: "Ops".into(),
-            session: "S1".into(),
-        };
+        let session =
+            Principal::AssumedRole { account: "1".into(), role: "Ops".into(), session: "S1".into() };
         assert_eq!(session.to_string(), "acs:ram::1:assumed-role/Ops/S1");
         assert_eq!(session.condition_arn(), "acs:ram::1:role/ops");
     }
 
     #[test]
     fn names_compare_without_case_and_session_names_with_it() {
-        let session = Principal::AssumedRole {
-            account: "1".into(),
-            role: "ops".into(),
-            session: "s1".into(),
-        };
-        let user = Principal::User {
-            account: "1".into(),
-            name: "ops".into(),
-        };
+        let session =
+            Principal::AssumedRole { account: "1".into(), role: "ops".into(), session: "s1".into() };
+        let user = Principal::User { account: "1".into(), name: "ops".into() };
         for (text, of_session, of_user) in [
             ("acs:ram::1:role/OPS", true, false),
             ("acs:ram::2:role/ops", false, false),
@@ -328,28 +274,15 @@ mod tests {
             ("acs:ram::1:user/Ops", false, true),
         ] {
             let named = Named::parse("RAM", text).unwrap();
-            assert_eq!(
-                named.covers(&session, AccountMeans::Everyone),
-                of_session,
-                "{text}"
-            );
-            assert_eq!(
-                named.covers(&user, AccountMeans::Everyone),
-                of_user,
-                "{text}"
-            );
+            assert_eq!(named.covers(&session, AccountMeans::Everyone), of_session, "{text}");
+            assert_eq!(named.covers(&user, AccountMeans::Everyone), of_user, "{text}");
         }
     }
 
     #[test]
     fn an_account_stands_for_different_principals_in_different_policies() {
-        let root = Principal::Root {
-            account: "1".into(),
-        };
-        let user = Principal::User {
-            account: "1".into(),
-            name: "a".into(),
-        };
+        let root = Principal::Root { account: "1".into() };
+        let user = Principal::User { account: "1".into(), name: "a".into() };
         let named = Named::parse("RAM", "acs:ram::1:*").unwrap();
         for (means, of_root, of_user) in [
             (AccountMeans::UsersAndSessions, false, true),
@@ -362,9 +295,6 @@ mod tests {
                 "{means:?}"
             );
         }
-        assert!(!named.covers(
-            &Principal::Service("ecs.aliyuncs.com".into()),
-            AccountMeans::Everyone
-        ));
+        assert!(!named.covers(&Principal::Service("ecs.aliyuncs.com".into()), AccountMeans::Everyone));
     }
 }

@@ -60,27 +60,14 @@ pub(super) struct Subject<'a> {
 
 type Members = BTreeMap<String, Json>;
 
-const MEMBERS: [&str; 8] = [
-    "Sid",
-    "Effect",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-    "Principal",
-    "Condition",
-];
+const MEMBERS: [&str; 8] =
+    ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "Condition"];
 
 impl Statement {
     /// Checks (rules V4 to V11) and compiles a statement.
     pub(super) fn compile(kind: PolicyKind, statement: &Json) -> Result<Self, Fault> {
-        let members = statement
-            .object()
-            .ok_or(Fault::new("V4", "a statement is an object"))?;
-        if let Some(unknown) = members
-            .keys()
-            .find(|name| !MEMBERS.contains(&name.as_str()))
-        {
+        let members = statement.object().ok_or(Fault::new("V4", "a statement is an object"))?;
+        if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
             return Err(Fault::new("V5", "a statement has no such member").under(unknown));
         }
         let under = |name: &'static str| move |fault: Fault| fault.under(name);
@@ -92,11 +79,7 @@ impl Statement {
         let (resources, resource_pairs) = compile_resources(kind, members)?;
         Ok(Self {
             effect,
-            sid: members
-                .get("Sid")
-                .map(compile_sid)
-                .transpose()
-                .map_err(under("Sid"))?,
+            sid: members.get("Sid").map(compile_sid).transpose().map_err(under("Sid"))?,
             actions: compile_actions(kind, members)?,
             resources,
             resource_pairs,
@@ -115,17 +98,9 @@ impl Statement {
 
     /// Whether the statement applies to a request whose action it covers.
     pub(super) fn applies_besides_action(&self, subject: &Subject<'_>) -> bool {
-        self.resources
-            .as_ref()
-            .is_none_or(|resources| resources.covers(subject.resource))
-            && self
-                .principals
-                .as_ref()
-                .is_none_or(|principals| principals.cover(subject.principal))
-            && self
-                .clauses
-                .iter()
-                .all(|clause| clause.holds(subject.context))
+        self.resources.as_ref().is_none_or(|resources| resources.covers(subject.resource))
+            && self.principals.as_ref().is_none_or(|principals| principals.cover(subject.principal))
+            && self.clauses.iter().all(|clause| clause.holds(subject.context))
     }
 }
 
@@ -137,9 +112,7 @@ impl Selection {
 
 impl Principals {
     fn cover(&self, principal: &Principal) -> bool {
-        self.named
-            .iter()
-            .any(|named| named.covers(principal, self.account_means))
+        self.named.iter().any(|named| named.covers(principal, self.account_means))
     }
 }
 
@@ -148,17 +121,12 @@ fn compile_sid(sid: &Json) -> Result<Arc<str>, Fault> {
     sid.text()
         .filter(|sid| (1..=128).contains(&sid.len()) && sid.bytes().all(allowed))
         .map(Arc::from)
-        .ok_or(Fault::new(
-            "V5",
-            "it has 1 to 128 letters, digits, blanks or _/+=.@-",
-        ))
+        .ok_or(Fault::new("V5", "it has 1 to 128 letters, digits, blanks or _/+=.@-"))
 }
 
 fn compile_actions(kind: PolicyKind, members: &Members) -> Result<Selection, Fault> {
-    let (name, negated, value) = one_of(members, "Action", "NotAction").ok_or(Fault::new(
-        "V7",
-        "exactly one of Action and NotAction is needed",
-    ))?;
+    let (name, negated, value) = one_of(members, "Action", "NotAction")
+        .ok_or(Fault::new("V7", "exactly one of Action and NotAction is needed"))?;
     let fault = |rule, reason| Fault::new(rule, reason).under(name);
     let texts = value
         .one_or_list()
@@ -169,10 +137,7 @@ fn compile_actions(kind: PolicyKind, members: &Members) -> Result<Selection, Fau
             return Err(fault("V7", "an action is * or service:name"));
         }
         let folded = text.to_ascii_lowercase();
-        if kind
-            .action_prefix()
-            .is_some_and(|prefix| !folded.starts_with(prefix))
-        {
+        if kind.action_prefix().is_some_and(|prefix| !folded.starts_with(prefix)) {
             return Err(fault(
                 "V10",
                 "an action begins with kms: in a resource policy and with sts: in a trust policy",
@@ -180,24 +145,16 @@ fn compile_actions(kind: PolicyKind, members: &Members) -> Result<Selection, Fau
         }
         patterns.push(Pattern::new(&folded));
     }
-    Ok(Selection {
-        negated,
-        patterns: patterns.into(),
-    })
+    Ok(Selection { negated, patterns: patterns.into() })
 }
 
 /// The resources, and what pairs one of them must contain.
-fn compile_resources(
-    kind: PolicyKind,
-    members: &Members,
-) -> Result<(Option<Selection>, Pairs), Fault> {
+fn compile_resources(kind: PolicyKind, members: &Members) -> Result<(Option<Selection>, Pairs), Fault> {
     let value = one_of(members, "Resource", "NotResource");
     match kind {
         PolicyKind::Trust => {
             let absent = !members.contains_key("Resource") && !members.contains_key("NotResource");
-            absent
-                .then_some((None, Pairs::NONE))
-                .ok_or(Fault::new("V8", "a trust policy names no resource"))
+            absent.then_some((None, Pairs::NONE)).ok_or(Fault::new("V8", "a trust policy names no resource"))
         }
         PolicyKind::Resource => {
             match value.and_then(|(_, negated, value)| Some((negated, value.one_or_list()?))) {
@@ -205,28 +162,17 @@ fn compile_resources(
                 Some(_) | None => Err(Fault::new("V8", "the Resource of a resource policy is *")),
             }
         }
-        PolicyKind::Identity
-        | PolicyKind::ResourceGroup
-        | PolicyKind::Session
-        | PolicyKind::Control => {
-            let (name, negated, value) = value.ok_or(Fault::new(
-                "V8",
-                "exactly one of Resource and NotResource is needed",
-            ))?;
+        PolicyKind::Identity | PolicyKind::ResourceGroup | PolicyKind::Session | PolicyKind::Control => {
+            let (name, negated, value) =
+                value.ok_or(Fault::new("V8", "exactly one of Resource and NotResource is needed"))?;
             let fault = |reason| Fault::new("V8", reason).under(name);
             let texts = value
                 .one_or_list()
                 .ok_or_else(|| fault("it is a text or a list of texts that is not empty"))?;
             if !texts.iter().all(|text| is_resource(text)) {
-                return Err(fault(
-                    "a resource is * or acs:service:region:account:relative-id",
-                ));
+                return Err(fault("a resource is * or acs:service:region:account:relative-id"));
             }
-            let pairs = if negated {
-                Pairs::NONE
-            } else {
-                Pairs::required_by(&texts)
-            };
+            let pairs = if negated { Pairs::NONE } else { Pairs::required_by(&texts) };
             let patterns = texts.into_iter().map(Pattern::new).collect();
             Ok((Some(Selection { negated, patterns }), pairs))
         }
@@ -243,49 +189,29 @@ fn compile_principals(
         (PolicyKind::Trust, _) => AccountMeans::UsersAndSessions,
         (PolicyKind::Resource, Effect::Allow) => AccountMeans::Itself,
         (PolicyKind::Resource, Effect::Deny) => AccountMeans::Everyone,
-        (
-            PolicyKind::Identity
-            | PolicyKind::ResourceGroup
-            | PolicyKind::Session
-            | PolicyKind::Control,
-            _,
-        ) => {
+        (PolicyKind::Identity | PolicyKind::ResourceGroup | PolicyKind::Session | PolicyKind::Control, _) => {
             let absent = principal.is_none();
-            return absent.then_some(None).ok_or(Fault::new(
-                "V9",
-                "only trust and resource policies have one",
-            ));
+            return absent
+                .then_some(None)
+                .ok_or(Fault::new("V9", "only trust and resource policies have one"));
         }
     };
-    let kinds = principal
-        .and_then(Json::object)
-        .filter(|kinds| !kinds.is_empty());
-    let kinds = kinds.ok_or(Fault::new(
-        "V9",
-        "it is needed, as an object that is not empty",
-    ))?;
+    let kinds = principal.and_then(Json::object).filter(|kinds| !kinds.is_empty());
+    let kinds = kinds.ok_or(Fault::new("V9", "it is needed, as an object that is not empty"))?;
     let mut named = Vec::new();
     for (name, values) in kinds {
         let fault = |reason| Fault::new("V9", reason).under(name);
-        if name != "RAM"
-            && (kind == PolicyKind::Resource || (name != "Service" && name != "Federated"))
-        {
+        if name != "RAM" && (kind == PolicyKind::Resource || (name != "Service" && name != "Federated")) {
             return Err(fault("there is no such kind of principal here"));
         }
-        let texts = values
-            .one_or_list()
-            .ok_or_else(|| fault("it is a text or a list of texts that is not empty"))?;
+        let texts =
+            values.one_or_list().ok_or_else(|| fault("it is a text or a list of texts that is not empty"))?;
         for text in texts {
-            named.push(
-                Named::parse(name, text)
-                    .ok_or_else(|| fault("this is not a principal of that kind"))?,
-            );
+            named
+                .push(Named::parse(name, text).ok_or_else(|| fault("this is not a principal of that kind"))?);
         }
     }
-    Ok(Some(Principals {
-        named: named.into(),
-        account_means,
-    }))
+    Ok(Some(Principals { named: named.into(), account_means }))
 }
 
 /// The one of two members that is there, and whether it is the second.
@@ -304,15 +230,10 @@ fn one_of<'m>(
 /// `*`, or a service and a name with one colon between them (rule V7).
 fn is_action(text: &str) -> bool {
     let of = |text: &str, others: &[u8]| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || others.contains(&b))
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || others.contains(&b))
     };
     text == "*"
-        || text
-            .split_once(':')
-            .is_some_and(|(service, name)| of(service, b"_-*?") && of(name, b"_-./*?"))
+        || text.split_once(':').is_some_and(|(service, name)| of(service, b"_-*?") && of(name, b"_-./*?"))
 }
 
 /// `*`, or an ARN with five segments, of which service and relative id are not

@@ -20,12 +20,8 @@ impl Decimal {
     /// Reads `-`, 1 to 30 digits, a point and 1 to 30 digits; sign and
     /// fraction may be missing.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (negative, digits) = text
-            .strip_prefix('-')
-            .map_or((false, text), |rest| (true, rest));
-        let (whole, fraction) = digits
-            .split_once('.')
-            .map_or((digits, None), |(w, f)| (w, Some(f)));
+        let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(w, f)| (w, Some(f)));
         let whole = digits_of(whole)?;
         let fraction = match fraction {
             None => 0,
@@ -34,11 +30,7 @@ impl Decimal {
                 digits_of(text)?.checked_mul(10_u128.checked_pow(places)?)?
             }
         };
-        Some(Self {
-            negative: negative && (whole, fraction) != (0, 0),
-            whole,
-            fraction,
-        })
+        Some(Self { negative: negative && (whole, fraction) != (0, 0), whole, fraction })
     }
 }
 
@@ -75,10 +67,7 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) const fn new(seconds: i64, nanoseconds: u32) -> Self {
-        Self {
-            seconds,
-            nanoseconds,
-        }
+        Self { seconds, nanoseconds }
     }
 
     /// Reads `YYYY-MM-DDThh:mm:ss`, at most nine decimals, and `Z` or `±hh:mm`.
@@ -89,9 +78,8 @@ impl Moment {
             None => {
                 let at = time.rfind(['+', '-'])?;
                 let (clock, zone) = time.split_at_checked(at)?;
-                let (sign, zone) = zone
-                    .strip_prefix('+')
-                    .map_or((-1, zone.strip_prefix('-')), |rest| (1, Some(rest)));
+                let (sign, zone) =
+                    zone.strip_prefix('+').map_or((-1, zone.strip_prefix('-')), |rest| (1, Some(rest)));
                 let [hours, minutes] = fields(zone?, ':', [2, 2])?;
                 if hours > 14 || minutes > 59 {
                     return None;
@@ -118,10 +106,7 @@ impl Moment {
             return None;
         }
         let days = days_since_epoch(year, month, day);
-        Some(Self {
-            seconds: days * 86_400 + hour * 3_600 + minute * 60 + second - offset,
-            nanoseconds,
-        })
+        Some(Self { seconds: days * 86_400 + hour * 3_600 + minute * 60 + second - offset, nanoseconds })
     }
 }
 
@@ -148,11 +133,7 @@ const fn days_in(year: i64, month: i64) -> i64 {
 /// Days from 1970-01-01 in the Gregorian calendar. Years begin in March here,
 /// so that the leap day is the last of its year.
 const fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let era = year.div_euclid(400);
     let year = year.rem_euclid(400);
     era * 146_097 + year * 365 + year / 4 - year / 100 + (month * 153 + 2) / 5 + day - 1 - 719_468
@@ -168,19 +149,8 @@ pub(super) const fn civil(seconds: i64) -> [i64; 6] {
     let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 {
-        (year, month + 3)
-    } else {
-        (year + 1, month - 9)
-    };
-    [
-        era * 400 + year,
-        month,
-        day,
-        time / 3_600,
-        time % 3_600 / 60,
-        time % 60,
-    ]
+    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+    [era * 400 + year, month, day, time / 3_600, time % 3_600 / 60, time % 60]
 }
 
 /// Reads `true` or `false`, in letters of any case.
@@ -204,9 +174,8 @@ pub(super) enum IpRange {
 impl IpRange {
     /// Reads an address, or an address, `/` and the number of bits.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text
-            .split_once('/')
-            .map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let bits = match bits {
             None => None,
             Some("0") => Some(0),
@@ -215,23 +184,13 @@ impl IpRange {
         };
         match address.parse().ok()? {
             IpAddr::V4(address) => {
-                let mask = u32::MAX
-                    .checked_shl(32_u32.checked_sub(bits.unwrap_or(32))?)
-                    .unwrap_or(0);
-                Some(Self::V4 {
-                    network: address.to_bits() & mask,
-                    mask,
-                })
+                let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits.unwrap_or(32))?).unwrap_or(0);
+                Some(Self::V4 { network: address.to_bits() & mask, mask })
             }
             IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => None,
             IpAddr::V6(address) => {
-                let mask = u128::MAX
-                    .checked_shl(128_u32.checked_sub(bits.unwrap_or(128))?)
-                    .unwrap_or(0);
-                Some(Self::V6 {
-                    network: address.to_bits() & mask,
-                    mask,
-                })
+                let mask = u128::MAX.checked_shl(128_u32.checked_sub(bits.unwrap_or(128))?).unwrap_or(0);
+                Some(Self::V6 { network: address.to_bits() & mask, mask })
             }
         }
     }
@@ -239,12 +198,8 @@ impl IpRange {
     /// Whether the address lies in this range; one in IPv4-mapped form counts as IPv4.
     pub(super) const fn contains(self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
-            (Self::V4 { network, mask }, IpAddr::V4(address)) => {
-                address.to_bits() & mask == network
-            }
-            (Self::V6 { network, mask }, IpAddr::V6(address)) => {
-                address.to_bits() & mask == network
-            }
+            (Self::V4 { network, mask }, IpAddr::V4(address)) => address.to_bits() & mask == network,
+            (Self::V6 { network, mask }, IpAddr::V6(address)) => address.to_bits() & mask == network,
             (Self::V4 { .. }, IpAddr::V6(_)) | (Self::V6 { .. }, IpAddr::V4(_)) => false,
         }
     }
@@ -269,10 +224,7 @@ mod tests {
             "9007199254740992",
             "9007199254740993",
         ];
-        let numbers: Vec<Decimal> = rising
-            .iter()
-            .map(|text| Decimal::parse(text).unwrap())
-            .collect();
+        let numbers: Vec<Decimal> = rising.iter().map(|text| Decimal::parse(text).unwrap()).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b));
         for (a, b) in [("10", "10.0"), ("-0", "0"), ("007", "7"), ("-0.0", "00.00")] {
             assert_eq!(Decimal::parse(a), Decimal::parse(b));
@@ -308,14 +260,7 @@ mod tests {
             ("2026-03-01T06:30:00-05:30", 1_772_366_400, 0),
             ("0000-03-01T00:00:00-00:00", -62_162_035_200, 0),
         ] {
-            assert_eq!(
-                Moment::parse(text),
-                Some(Moment {
-                    seconds,
-                    nanoseconds
-                }),
-                "{text}"
-            );
+            assert_eq!(Moment::parse(text), Some(Moment { seconds, nanoseconds }), "{text}");
         }
         for text in [
             "",
@@ -368,9 +313,7 @@ mod tests {
             ("10.0.0.0/8", "::ffff:10.2.3.4", true),
         ] {
             assert_eq!(
-                IpRange::parse(range)
-                    .unwrap()
-                    .contains(address.parse().unwrap()),
+                IpRange::parse(range).unwrap().contains(address.parse().unwrap()),
                 inside,
                 "{range} {address}"
             );

@@ -114,10 +114,13 @@ impl Sealer {
             .iter()
             .find_map(|r| Some((r, self.masters.iter().find(|m| m.key.id == r.key_id && m.version == r.key_version)?)));
         let (recipient, master) = recipient.ok_or(SealError::UnknownKey)?;
-        if let Some(cache) = &self.cache
-            && let Some(key) = cache.key(recipient)
-        {
-            return decrypt(&key, sealed, &aad);
+        if let Some(cache) = &self.cache {
+            // No token, no plaintext: what was unwrapped before does not outlive its loss.
+            if !self.keys.is_ready() {
+                cache.clear();
+            } else if let Some(key) = cache.key(recipient) {
+                return decrypt(&key, sealed, &aad);
+            }
         }
         let wrapped = Wrapped { iv: recipient.iv.clone(), ciphertext: recipient.wrapped.clone() };
         let wrap_aad = wrap_aad(&recipient.key_id, recipient.key_version, &bound);

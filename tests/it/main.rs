@@ -3,6 +3,12 @@
 #![cfg(test)]
 
 mod audit_log;
+mod authorisation;
+mod bad_parameters;
+mod bad_requests;
 mod cloud_assistant_client;
+mod harness;
 mod ram_vectors;
+mod secrets;
 mod signature_vectors;
+mod users;

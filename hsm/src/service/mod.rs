@@ -291,6 +291,13 @@ impl KeyService {
         }
     }
 
+    /// Whether calls are served now: [`status`](Self::status) for those who ask
+    /// on every request.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.shared.standing().state, State::Ready)
+    }
+
     /// Examines the token and tries every key; takes some milliseconds of one
     /// session.
     ///

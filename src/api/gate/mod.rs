@@ -208,10 +208,9 @@ impl Gate {
     /// Whether the appliance can serve: what a health probe is told.
     #[must_use]
     pub fn health(&self) -> Health {
-        let hsm = self.services.vault.sealer().keys().status();
         Health {
             audit: self.recorder.journal().usable().is_ok(),
-            hsm: matches!(hsm.state, strongroom_hsm::State::Ready),
+            hsm: self.services.vault.sealer().keys().is_ready(),
         }
     }
 

@@ -176,9 +176,14 @@ mod tests {
 
     #[test]
     fn an_interval_is_shown_in_its_largest_whole_unit() {
-        for (interval, shown) in
-            [("604800s", "7d"), ("43200s", "12h"), ("21660s", "361m"), ("21601s", "21601s"), ("0s", "0s"), ("x", "x")]
-        {
+        for (interval, shown) in [
+            ("604800s", "7d"),
+            ("43200s", "12h"),
+            ("21660s", "361m"),
+            ("21601s", "21601s"),
+            ("0s", "0s"),
+            ("x", "x"),
+        ] {
             assert_eq!(duration(interval), shown);
         }
     }
@@ -187,7 +192,10 @@ mod tests {
     fn rotation_is_told_in_words_only_where_there_is_one() {
         let rotation = |text| serde_json::from_str::<Rotation>(text).unwrap().in_words();
         assert_eq!(rotation("{}"), None);
-        assert_eq!(rotation(r#"{"AutomaticRotation":"Disabled","RotationInterval":"604800s"}"#).unwrap(), "by hand only");
+        assert_eq!(
+            rotation(r#"{"AutomaticRotation":"Disabled","RotationInterval":"604800s"}"#).unwrap(),
+            "by hand only"
+        );
         let enabled = r#"{"AutomaticRotation":"Enabled","RotationInterval":"604800s","NextRotationDate":"2024-05-13T07:08:09Z"}"#;
         assert_eq!(rotation(enabled).unwrap(), "automatic, every 7d, next 2024-05-13T07:08:09Z");
         assert!(rotation(r#"{"AutomaticRotation":"Invalid"}"#).unwrap().contains("failed"));

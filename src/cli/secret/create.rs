@@ -45,8 +45,6 @@ pub(super) struct CreateArgs {
     /// Store the file's bytes as Base64, with data type binary
     #[arg(long, requires = "value_file")]
     binary: bool,
-    #[command(flatten)]
-    ecs: EcsArgs,
     /// Rotate by itself at this interval, 6h to 365d
     #[arg(long, value_name = "INTERVAL", value_parser = RotationInterval::parse)]
     rotate_every: Option<RotationInterval>,
@@ -59,6 +57,9 @@ pub(super) struct CreateArgs {
     /// Id of the first version; a UUID unless given
     #[arg(long, value_name = "ID", value_parser = VersionId::parse)]
     version_id: Option<VersionId>,
+    // Last: its heading holds for what follows it.
+    #[command(flatten)]
+    ecs: EcsArgs,
 }
 
 /// Kind of secret.
@@ -145,7 +146,8 @@ impl CreateArgs {
             }));
         }
         let extended_config = if is_ecs {
-            let instance = self.ecs.instance.as_ref().ok_or_else(|| usage("an ECS secret needs --instance ID"))?;
+            let instance =
+                self.ecs.instance.as_ref().ok_or_else(|| usage("an ECS secret needs --instance ID"))?;
             let config = ExtendedConfig {
                 secret_sub_type: self.ecs.kind()?,
                 region_id: region()?,
@@ -163,15 +165,19 @@ impl CreateArgs {
     fn value(&self) -> Result<Kept, CliError> {
         match &self.value_file {
             Some(path) => put::read_value(path, self.binary),
-            None if self.ecs.is_used() => {
-                self.ecs.value(self.named.name.as_str()).map(Kept::text)
-            }
-            None => Err(CliError::Usage("the value is missing: give --value-file FILE, or - for standard input".to_owned())),
+            None if self.ecs.is_used() => self.ecs.value(self.named.name.as_str()).map(Kept::text),
+            None => Err(CliError::Usage(
+                "the value is missing: give --value-file FILE, or - for standard input".to_owned(),
+            )),
         }
     }
 }
 
-pub(super) async fn run(args: &CreateArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(
+    args: &CreateArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let described = args.describe(|| connection.region())?;
     let value = args.value()?;
     let version = version_or_new(args.version_id.as_ref())?;
@@ -194,7 +200,12 @@ pub(super) async fn run(args: &CreateArgs, connection: &Connection, output: &mut
     tell(described.kind, &answer.read()?, &answer.body, output)
 }
 
-fn tell(kind: SecretType, created: &Created, body: &SecretBytes, output: &mut Output) -> Result<(), CliError> {
+fn tell(
+    kind: SecretType,
+    created: &Created,
+    body: &SecretBytes,
+    output: &mut Output,
+) -> Result<(), CliError> {
     if output.is_json() {
         return Ok(output.answer(body)?);
     }
@@ -232,11 +243,14 @@ mod tests {
 
     #[test]
     fn an_instance_makes_it_an_ecs_secret_with_its_configuration() {
-        let found = described("acs/ecs/a --instance i-1 --user root --password-file f --tag team=web").unwrap();
+        let found =
+            described("acs/ecs/a --instance i-1 --user root --password-file f --tag team=web").unwrap();
         assert_eq!(found.kind, SecretType::Ecs);
         assert_eq!(
             found.extended_config.as_deref(),
-            Some(r#"{"SecretSubType":"Password","RegionId":"cn-hangzhou","InstanceId":"i-1","CustomData":{}}"#)
+            Some(
+                r#"{"SecretSubType":"Password","RegionId":"cn-hangzhou","InstanceId":"i-1","CustomData":{}}"#
+            )
         );
         assert_eq!(found.tags.as_deref(), Some(r#"[{"TagKey":"team","TagValue":"web"}]"#));
         let key = described("acs/ecs/a --instance i-1 --user root --private-key f").unwrap();
@@ -272,7 +286,11 @@ mod tests {
         let (mut output, stdout, _) = captured::output(Form::People, false);
         tell(SecretType::Ecs, &created, &SecretBytes::copy_of(body), &mut output).unwrap();
         let text = stdout.text();
-        for part in ["created acs/ecs/a, version v1", "every 7d, next 2024-05-13T07:08:09Z", "secret rotate acs/ecs/a --wait"] {
+        for part in [
+            "created acs/ecs/a, version v1",
+            "every 7d, next 2024-05-13T07:08:09Z",
+            "secret rotate acs/ecs/a --wait",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

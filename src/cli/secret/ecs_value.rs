@@ -80,7 +80,9 @@ impl EcsArgs {
                 Err(usage("--sub-type contradicts the file that was given"))
             }
             (Some(kind), _) | (None, Some(kind)) => Ok(kind.into()),
-            (None, None) => Err(usage("an ECS secret needs --password-file or --private-key (or --sub-type with --value-file)")),
+            (None, None) => Err(usage(
+                "an ECS secret needs --password-file or --private-key (or --sub-type with --value-file)",
+            )),
         }
     }
 
@@ -193,7 +195,8 @@ mod tests {
         assert_eq!(value["PublicKey"], public.trim_end());
         assert_eq!(value["PrivateKey"], fs::read_to_string(&path).unwrap());
         let given = EcsArgs { public_key: Some(path.with_extension("pub")), ..derived };
-        let given: serde_json::Value = serde_json::from_slice(given.value("other").unwrap().expose()).unwrap();
+        let given: serde_json::Value =
+            serde_json::from_slice(given.value("other").unwrap().expose()).unwrap();
         assert_eq!(given, value);
     }
 

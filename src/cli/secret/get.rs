@@ -122,7 +122,11 @@ impl Members<'_> {
     }
 }
 
-pub(super) async fn run(args: &GetArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(
+    args: &GetArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     if args.field.is_some() && output.is_json() && args.out.is_none() {
         return Err(CliError::Usage("--json gives the whole answer: leave --field out".to_owned()));
     }
@@ -146,9 +150,8 @@ fn show(args: &GetArgs, body: &SecretBytes, output: &mut Output) -> Result<(), C
     let found: Found<'_> = serde_json::from_slice(body.expose()).ok().ok_or_else(malformed)?;
     let data = wiped::read_string(found.secret_data).ok_or_else(malformed)?;
     let value = match args.field {
-        Some(field) => member(&data, field).ok_or_else(|| {
-            CliError::Usage(format!("{} has no field {}", found.secret_name, field.name()))
-        })?,
+        Some(field) => member(&data, field)
+            .ok_or_else(|| CliError::Usage(format!("{} has no field {}", found.secret_name, field.name())))?,
         None => data,
     };
     if let Some(path) = &args.out {

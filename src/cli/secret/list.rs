@@ -57,7 +57,11 @@ pub(super) struct VersionsArgs {
     all: bool,
 }
 
-pub(super) async fn secrets(args: &ListArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn secrets(
+    args: &ListArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let filters = filters(args);
     let mut rows = Vec::new();
     for number in 1_u32.. {
@@ -88,11 +92,12 @@ pub(super) async fn secrets(args: &ListArgs, connection: &Connection, output: &m
 fn filters(args: &ListArgs) -> Option<String> {
     let names: Vec<&str> = args.name.iter().map(SecretName::as_str).collect();
     let kinds: Vec<&str> = args.kind.iter().map(|kind| SecretType::from(*kind).as_str()).collect();
-    let filters: Vec<Value> = [("SecretName", json!(names)), ("SecretType", json!(kinds)), ("TagKey", json!(args.tag_key))]
-        .into_iter()
-        .filter(|(_, values)| values.as_array().is_some_and(|values| !values.is_empty()))
-        .map(|(key, values)| json!({ "Key": key, "Values": values }))
-        .collect();
+    let filters: Vec<Value> =
+        [("SecretName", json!(names)), ("SecretType", json!(kinds)), ("TagKey", json!(args.tag_key))]
+            .into_iter()
+            .filter(|(_, values)| values.as_array().is_some_and(|values| !values.is_empty()))
+            .map(|(key, values)| json!({ "Key": key, "Values": values }))
+            .collect();
     (!filters.is_empty()).then(|| Value::Array(filters).to_string())
 }
 
@@ -100,7 +105,11 @@ fn reached(rows: usize, total: u64) -> bool {
     u64::try_from(rows).is_ok_and(|rows| rows >= total)
 }
 
-pub(super) async fn describe(args: &DescribeArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn describe(
+    args: &DescribeArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let query = [("SecretName", args.named.name.as_str()), ("FetchTags", "true")];
     let answer = connection.call("DescribeSecret", &query, &[]).await?;
     if output.is_json() {
@@ -110,7 +119,8 @@ pub(super) async fn describe(args: &DescribeArgs, connection: &Connection, outpu
 }
 
 fn described(secret: &Described, output: &mut Output) -> Result<(), CliError> {
-    let config = secret.extended_config.as_deref().and_then(|text| serde_json::from_str::<EcsConfig>(text).ok());
+    let config =
+        secret.extended_config.as_deref().and_then(|text| serde_json::from_str::<EcsConfig>(text).ok());
     let on = config.map(|config| {
         format!("{} of {} in {}", config.secret_sub_type, config.instance_id, config.region_id)
     });
@@ -138,11 +148,16 @@ fn described(secret: &Described, output: &mut Output) -> Result<(), CliError> {
     Ok(())
 }
 
-pub(super) async fn versions(args: &VersionsArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn versions(
+    args: &VersionsArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let rows = all_versions(&args.named.name, args.all, connection).await?;
     if output.is_json() {
         let name = args.named.name.as_str();
-        let report = json!({ "SecretName": name, "TotalCount": rows.len(), "VersionIds": { "VersionId": rows } });
+        let report =
+            json!({ "SecretName": name, "TotalCount": rows.len(), "VersionIds": { "VersionId": rows } });
         return Ok(output.json(&report)?);
     }
     let mut table = Table::new(&["VERSION", "CREATED", "STAGES"]);
@@ -190,7 +205,8 @@ mod tests {
             tag_key: tag_key.iter().map(|key| (*key).to_owned()).collect(),
         };
         assert_eq!(filters(&args(None, &[])), None);
-        let found: Value = serde_json::from_str(&filters(&args(Some(Kind::Ecs), &["a", "b"])).unwrap()).unwrap();
+        let found: Value =
+            serde_json::from_str(&filters(&args(Some(Kind::Ecs), &["a", "b"])).unwrap()).unwrap();
         assert_eq!(
             found,
             json!([{"Key":"SecretType","Values":["ECS"]}, {"Key":"TagKey","Values":["a","b"]}])

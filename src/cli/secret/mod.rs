@@ -74,8 +74,8 @@ fn version_or_new(given: Option<&VersionId>) -> Result<VersionId, CliError> {
         return Ok(given.clone());
     }
     let mut random = [0; 16];
-    SystemRandom::new()
-        .fill(&mut random)
-        .map_err(|_says_nothing| CliError::Usage("there is no randomness for a version id: give --version-id".to_owned()))?;
+    SystemRandom::new().fill(&mut random).map_err(|_says_nothing| {
+        CliError::Usage("there is no randomness for a version id: give --version-id".to_owned())
+    })?;
     Ok(VersionId::from_random(random))
 }

@@ -133,10 +133,15 @@ struct Stored {
     version_stages: Stages,
 }
 
-pub(super) async fn run(args: &PutArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(
+    args: &PutArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let value = read_value(&args.value_file, args.binary)?;
     let version = version_or_new(args.version_id.as_ref())?;
-    let stages = serde_json::json!(args.stage.iter().map(VersionStage::as_str).collect::<Vec<_>>()).to_string();
+    let stages =
+        serde_json::json!(args.stage.iter().map(VersionStage::as_str).collect::<Vec<_>>()).to_string();
     let mut query = vec![
         ("SecretName", args.named.name.as_str()),
         ("SecretDataType", value.data_type()),

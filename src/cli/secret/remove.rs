@@ -38,7 +38,11 @@ pub(super) struct RestoreArgs {
     named: Named,
 }
 
-pub(super) async fn delete(args: &DeleteArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn delete(
+    args: &DeleteArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Deleted {
@@ -64,7 +68,11 @@ pub(super) async fn delete(args: &DeleteArgs, connection: &Connection, output: &
     Ok(output.line(&format!("to bring it back before: strongroom secret restore {name}"))?)
 }
 
-pub(super) async fn restore(args: &RestoreArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn restore(
+    args: &RestoreArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let name = args.named.name.as_str();
     let answer = connection.call("RestoreSecret", &[("SecretName", name)], &[]).await?;
     if output.is_json() {

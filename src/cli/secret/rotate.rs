@@ -63,7 +63,11 @@ pub(super) struct PolicyArgs {
     off: bool,
 }
 
-pub(super) async fn run(args: &RotateArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn run(
+    args: &RotateArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let name = &args.named.name;
     let version = version_or_new(args.version_id.as_ref())?;
     let query = [("SecretName", name.as_str()), ("VersionId", version.as_str())];
@@ -209,14 +213,17 @@ fn conclude(
     }
     match standing {
         Standing::Current | Standing::Replaced => Ok(()),
-        Standing::Pending | Standing::Gone => Err(CliError::RotationFailed {
-            secret: name.to_string(),
-            version: version.to_string(),
-        }),
+        Standing::Pending | Standing::Gone => {
+            Err(CliError::RotationFailed { secret: name.to_string(), version: version.to_string() })
+        }
     }
 }
 
-pub(super) async fn policy(args: &PolicyArgs, connection: &Connection, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn policy(
+    args: &PolicyArgs,
+    connection: &Connection,
+    output: &mut Output,
+) -> Result<(), CliError> {
     let name = &args.named.name;
     let interval = args.every.map(|interval| interval.to_string());
     let mut query = vec![
@@ -243,7 +250,8 @@ mod tests {
     fn rows(rows: &[(&str, &[&str])]) -> Vec<VersionRow> {
         rows.iter()
             .map(|(id, stages)| {
-                serde_json::from_value(json!({"VersionId": id, "VersionStages": {"VersionStage": stages}})).unwrap()
+                serde_json::from_value(json!({"VersionId": id, "VersionStages": {"VersionStage": stages}}))
+                    .unwrap()
             })
             .collect()
     }

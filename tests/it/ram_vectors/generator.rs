@@ -10,10 +10,7 @@ pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     pub(super) fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % sides
     }
 
@@ -150,53 +147,21 @@ const KEYS: [(&str, &str, &[&str], &[&str]); 6] = [
             "1999-12-31T23:59:59Z",
         ],
     ),
-    (
-        "Bool",
-        "acs:SecureTransport",
-        &["true", "False"],
-        &["TRUE", "false", "yes"],
-    ),
+    ("Bool", "acs:SecureTransport", &["true", "False"], &["TRUE", "false", "yes"]),
     (
         "IpAddress",
         "acs:SourceIp",
-        &[
-            "10.0.0.0/8",
-            "10.1.2.3",
-            "0.0.0.0/0",
-            "::/0",
-            "2001:db8::/33",
-            "10.1.2.77/28",
-        ],
-        &[
-            "10.1.2.3",
-            "::ffff:10.1.2.70",
-            "2001:db8::1",
-            "11.0.0.1",
-            "nowhere",
-        ],
+        &["10.0.0.0/8", "10.1.2.3", "0.0.0.0/0", "::/0", "2001:db8::/33", "10.1.2.77/28"],
+        &["10.1.2.3", "::ffff:10.1.2.70", "2001:db8::1", "11.0.0.1", "nowhere"],
     ),
 ];
 
 fn operator(dice: &mut Dice, class: &str) -> String {
     let rest: &[&str] = match class {
-        "String" => &[
-            "Equals",
-            "NotEquals",
-            "EqualsIgnoreCase",
-            "NotEqualsIgnoreCase",
-            "Like",
-            "NotLike",
-        ],
+        "String" => &["Equals", "NotEquals", "EqualsIgnoreCase", "NotEqualsIgnoreCase", "Like", "NotLike"],
         "Bool" => &[""],
         "IpAddress" => return dice.pick(&["IpAddress", "NotIpAddress"]).to_owned(),
-        _ => &[
-            "Equals",
-            "NotEquals",
-            "LessThan",
-            "LessThanEquals",
-            "GreaterThan",
-            "GreaterThanEquals",
-        ],
+        _ => &["Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"],
     };
     format!("{class}{}", dice.pick(rest))
 }
@@ -216,25 +181,15 @@ pub(super) fn statement(dice: &mut Dice, kind: &str, effect: &str) -> Value {
         "resource" => "kms:",
         _ => "",
     };
-    let patterns: Vec<&str> = ACTION_PATTERNS
-        .iter()
-        .copied()
-        .filter(|p| p.to_lowercase().starts_with(prefix))
-        .collect();
-    statement[if dice.one_in(8) {
-        "NotAction"
-    } else {
-        "Action"
-    }] = some(dice, &patterns);
+    let patterns: Vec<&str> =
+        ACTION_PATTERNS.iter().copied().filter(|p| p.to_lowercase().starts_with(prefix)).collect();
+    statement[if dice.one_in(8) { "NotAction" } else { "Action" }] = some(dice, &patterns);
     match kind {
         "trust" => {}
         "resource" => statement["Resource"] = json!("*"),
         _ => {
-            statement[if dice.one_in(8) {
-                "NotResource"
-            } else {
-                "Resource"
-            }] = some(dice, &RESOURCE_PATTERNS)
+            statement[if dice.one_in(8) { "NotResource" } else { "Resource" }] =
+                some(dice, &RESOURCE_PATTERNS)
         }
     }
     if matches!(kind, "trust" | "resource") {
@@ -270,35 +225,20 @@ fn policy(dice: &mut Dice, kind: &'static str, generous: bool) -> PolicyText {
     }
     let text = json!({ "Version": "1", "Statement": statements }).to_string();
     let group = (kind == "resource-group").then(|| dice.pick(&["rg-1", "rg-2"]).to_owned());
-    PolicyText {
-        kind: kind.to_owned(),
-        text,
-        group,
-    }
+    PolicyText { kind: kind.to_owned(), text, group }
 }
 
 pub(super) fn case(dice: &mut Dice) -> Case {
     let action = dice.pick(&ACTIONS).to_owned();
-    let mut policies: Vec<PolicyText> = (0..dice.roll(4))
-        .map(|_| policy(dice, "identity", false))
-        .collect();
-    for (kind, sides) in [
-        ("control", 4),
-        ("session", 4),
-        ("resource-group", 2),
-        ("resource-group", 2),
-    ] {
+    let mut policies: Vec<PolicyText> = (0..dice.roll(4)).map(|_| policy(dice, "identity", false)).collect();
+    for (kind, sides) in [("control", 4), ("session", 4), ("resource-group", 2), ("resource-group", 2)] {
         if dice.one_in(sides) {
             let generous = kind != "resource-group" && !dice.one_in(4);
             policies.push(policy(dice, kind, generous));
         }
     }
     if dice.one_in(2) {
-        let kind = if action.to_lowercase().starts_with("sts") {
-            "trust"
-        } else {
-            "resource"
-        };
+        let kind = if action.to_lowercase().starts_with("sts") { "trust" } else { "resource" };
         policies.push(policy(dice, kind, false));
     }
     let principal = dice.pick(&PRINCIPALS).to_owned();
@@ -308,27 +248,11 @@ pub(super) fn case(dice: &mut Dice) -> Case {
     let mut context = Vec::new();
     for (_, key, _, values) in KEYS {
         if dice.one_in(2) {
-            let key = if dice.one_in(2) {
-                key.replacen("acs:", "ACS:", 1)
-            } else {
-                key.to_owned()
-            };
+            let key = if dice.one_in(2) { key.replacen("acs:", "ACS:", 1) } else { key.to_owned() };
             let count = if dice.one_in(4) { dice.roll(3) } else { 1 };
-            context.push((
-                key,
-                (0..count).map(|_| dice.pick(values).to_owned()).collect(),
-            ));
+            context.push((key, (0..count).map(|_| dice.pick(values).to_owned()).collect()));
         }
     }
-    let group = dice
-        .one_in(2)
-        .then(|| dice.pick(&["rg-1", "rg-2"]).to_owned());
-    Case {
-        policies,
-        principal,
-        action,
-        resource: dice.pick(&RESOURCES).to_owned(),
-        group,
-        context,
-    }
+    let group = dice.one_in(2).then(|| dice.pick(&["rg-1", "rg-2"]).to_owned());
+    Case { policies, principal, action, resource: dice.pick(&RESOURCES).to_owned(), group, context }
 }

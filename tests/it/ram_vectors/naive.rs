@@ -56,11 +56,7 @@ fn pool(case: &Case, kind: &str) -> &'static str {
         let document: Value = serde_json::from_str(&policy.text).unwrap();
         for statement in document["Statement"].as_array().unwrap() {
             if applies(case, kind, statement) {
-                if statement["Effect"] == "Deny" {
-                    deny = true
-                } else {
-                    allow = true
-                }
+                if statement["Effect"] == "Deny" { deny = true } else { allow = true }
             }
         }
     }
@@ -76,10 +72,7 @@ fn pool(case: &Case, kind: &str) -> &'static str {
 fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
-        Value::Array(list) => list
-            .iter()
-            .map(|v| v.as_str().unwrap().to_owned())
-            .collect(),
+        Value::Array(list) => list.iter().map(|v| v.as_str().unwrap().to_owned()).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => vec![],
     }
 }
@@ -87,22 +80,14 @@ fn texts(value: &Value) -> Vec<String> {
 fn applies(case: &Case, kind: &str, statement: &Value) -> bool {
     let fold = |text: &str| text.to_ascii_lowercase();
     let action = fold(&case.action);
-    let listed = |name: &str| {
-        texts(&statement[name])
-            .iter()
-            .any(|p| wild(&fold(p), &action))
-    };
+    let listed = |name: &str| texts(&statement[name]).iter().any(|p| wild(&fold(p), &action));
     if statement.get("Action").is_some() && !listed("Action") {
         return false;
     }
     if statement.get("NotAction").is_some() && listed("NotAction") {
         return false;
     }
-    let listed = |name: &str| {
-        texts(&statement[name])
-            .iter()
-            .any(|p| wild(p, &case.resource))
-    };
+    let listed = |name: &str| texts(&statement[name]).iter().any(|p| wild(p, &case.resource));
     if statement.get("Resource").is_some() && !listed("Resource") {
         return false;
     }
@@ -112,10 +97,7 @@ fn applies(case: &Case, kind: &str, statement: &Value) -> bool {
     if let Some(kinds) = statement.get("Principal").and_then(Value::as_object) {
         let named = kinds.values().flat_map(texts);
         let deny = statement["Effect"] == "Deny";
-        if !named
-            .into_iter()
-            .any(|named| names(&named, &case.principal, kind == "trust", deny))
-        {
+        if !named.into_iter().any(|named| names(&named, &case.principal, kind == "trust", deny)) {
             return false;
         }
     }
@@ -150,9 +132,7 @@ fn names(named: &str, who: &str, trust: bool, deny: bool) -> bool {
     match (named_parts[4].as_str(), who_parts[4].as_str()) {
         ("root" | "*", "root") => !trust,
         ("root" | "*", _) => trust || deny,
-        ("user", "user") | ("role", "assumed-role") => {
-            lower(&named_parts[5]) == lower(&who_parts[5])
-        }
+        ("user", "user") | ("role", "assumed-role") => lower(&named_parts[5]) == lower(&who_parts[5]),
         ("assumed-role", "assumed-role") => {
             lower(&named_parts[5]) == lower(&who_parts[5]) && named_parts[6] == who_parts[6]
         }
@@ -182,10 +162,8 @@ fn holds(case: &Case, operator: &str, key: &str, values: &[String]) -> bool {
 }
 
 fn compare(base: &str, request: &str, policy: &str) -> bool {
-    let ordered = |pair: Option<std::cmp::Ordering>, class: &str| match (
-        pair,
-        base.trim_start_matches(class),
-    ) {
+    let ordered = |pair: Option<std::cmp::Ordering>, class: &str| match (pair, base.trim_start_matches(class))
+    {
         (Some(o), "Equals") => o.is_eq(),
         (Some(o), "LessThan") => o.is_lt(),
         (Some(o), "LessThanEquals") => o.is_le(),
@@ -220,12 +198,10 @@ fn compare(base: &str, request: &str, policy: &str) -> bool {
 }
 
 fn bits(address: &str) -> Option<String> {
-    Some(
-        match address.parse::<std::net::IpAddr>().ok()?.to_canonical() {
-            std::net::IpAddr::V4(a) => a.octets().iter().map(|b| format!("{b:08b}")).collect(),
-            std::net::IpAddr::V6(a) => a.octets().iter().map(|b| format!("{b:08b}")).collect(),
-        },
-    )
+    Some(match address.parse::<std::net::IpAddr>().ok()?.to_canonical() {
+        std::net::IpAddr::V4(a) => a.octets().iter().map(|b| format!("{b:08b}")).collect(),
+        std::net::IpAddr::V6(a) => a.octets().iter().map(|b| format!("{b:08b}")).collect(),
+    })
 }
 
 /// Compares the digits as text, padded to 30 on either side.
@@ -250,29 +226,13 @@ fn compare_numbers(a: &str, b: &str) -> Option<std::cmp::Ordering> {
 /// Dates in documents are valid; those in requests need not be.
 fn date(text: &str) -> Option<i128> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i128>().ok();
-    let shape: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     if !shape.starts_with("0000-00-00T00:00:00") {
         return None;
     }
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let leap = |y: i128| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    let lengths = [
-        31,
-        if leap(year) { 29 } else { 28 },
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
+    let lengths = [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let length = lengths.get(usize::try_from(month - 1).ok()?)?;
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     if day < 1 || day > *length || hour > 23 || minute > 59 || second > 59 {
@@ -296,10 +256,7 @@ fn date(text: &str) -> Option<i128> {
         None => after_clock,
     };
     let nanoseconds: i128 = format!("{decimals:0<9}").parse().ok()?;
-    let shape: String = zone
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = zone.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     let offset = match shape.as_str() {
         "Z" => 0,
         "+00:00" | "-00:00" => {
@@ -312,10 +269,7 @@ fn date(text: &str) -> Option<i128> {
         }
         _ => return None,
     };
-    Some(
-        (days * 86_400 + hour * 3_600 + minute * 60 + second - offset) * 1_000_000_000
-            + nanoseconds,
-    )
+    Some((days * 86_400 + hour * 3_600 + minute * 60 + second - offset) * 1_000_000_000 + nanoseconds)
 }
 
 /// Every prefix of the pattern against every prefix of the text.

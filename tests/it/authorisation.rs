@@ -1,0 +1,293 @@
+//! The one way in: every action of the table, asked by everybody who must not
+//! and by somebody who may, with its records.
+
+use serde_json::Value;
+use strongroom::api::actions::{Row, Service, TABLE};
+use strongroom::audit::EventAccess;
+
+use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy};
+
+/// A call of the action that is in order. Names end in the action's, so that
+/// one call does not meet what another left.
+pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
+    let secret = ("SecretName", format!("s/{action}"));
+    let user = ("UserName", format!("u-{action}"));
+    let custom = [("PolicyName", format!("p-{action}")), ("PolicyType", "Custom".to_owned())];
+    let text = str::to_owned;
+    match action {
+        "AttachPolicyToUser" | "DetachPolicyFromUser" => [vec![user], custom.to_vec()].concat(),
+        "CreateAccessKey" | "CreateUser" | "DeleteUser" | "ListAccessKeys" | "ListPoliciesForUser" => vec![user],
+        "CreatePolicy" => {
+            vec![("PolicyName", format!("p-{action}")), ("PolicyDocument", policy("Allow", &["kms:*"], &["*"]))]
+        }
+        "CreateSecret" => vec![secret, ("VersionId", text("v1")), ("SecretData", text("Marker-Value"))],
+        "PutSecretValue" => vec![secret, ("VersionId", text("v2")), ("SecretData", text("Marker-Value"))],
+        "DeleteAccessKey" => vec![user, ("UserAccessKeyId", text("LTAIKey"))],
+        "UpdateAccessKey" => vec![user, ("UserAccessKeyId", text("LTAIKey")), ("Status", text("Inactive"))],
+        "DeletePolicy" => vec![("PolicyName", format!("p-{action}"))],
+        "GetPolicy" => custom.to_vec(),
+        "GetRandomPassword" | "ListPolicies" | "ListSecrets" | "ListUsers" => Vec::new(),
+        "DeleteSecret" | "DescribeSecret" | "GetSecretValue" | "ListSecretVersionIds" | "RestoreSecret" => vec![secret],
+        "RotateSecret" => vec![secret, ("VersionId", text("v2"))],
+        "UpdateSecretRotationPolicy" => vec![secret, ("EnableAutomaticRotation", text("false"))],
+        other => panic!("the action {other} has no row in the tests of the gate"),
+    }
+}
+
+/// Makes what the call is about.
+async fn prepare(admin: &Client, row: &Row, call: &mut [(&'static str, String)]) {
+    let action = row.spec.name;
+    let of = |name: &str| call.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+    if let Some(name) = of("SecretName").filter(|_| action != "CreateSecret") {
+        admin.create_secret(&name, "Marker-Value").await;
+        if action == "RestoreSecret" {
+            admin.ok("DeleteSecret", &[("SecretName", &name)]).await;
+        }
+    }
+    if let Some(name) = of("PolicyName").filter(|_| action != "CreatePolicy") {
+        let document = policy("Allow", &["kms:*"], &["*"]);
+        admin.ok("CreatePolicy", &[("PolicyName", &name), ("PolicyDocument", &document)]).await;
+    }
+    if let Some(name) = of("UserName").filter(|_| action != "CreateUser") {
+        admin.ok("CreateUser", &[("UserName", &name)]).await;
+        if action == "DetachPolicyFromUser" {
+            let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            admin.ok("AttachPolicyToUser", &call).await;
+        }
+        if let Some((_, id)) = call.iter_mut().find(|(n, _)| *n == "UserAccessKeyId") {
+            let made = admin.ok("CreateAccessKey", &[("UserName", &name)]).await;
+            *id = made["AccessKey"]["AccessKeyId"].as_str().unwrap().to_owned();
+        }
+    }
+}
+
+struct Asked<'a> {
+    appliance: &'a Appliance,
+    row: &'a Row,
+    call: Vec<(&'a str, &'a str)>,
+}
+
+impl Asked<'_> {
+    fn signed(&self, key: &AccessKey) -> Request {
+        let version = self.row.spec.service.version();
+        Request::acs3(self.appliance, key, self.row.spec.name, version, &self.call).sign()
+    }
+
+    async fn send(&self, request: &Request) -> Reply {
+        Connection::open(self.appliance).await.send(request).await
+    }
+
+    /// The one record of a refusal, which must be like this.
+    fn refused(&self, case: &str, reply: &Reply, status: u16, code: &str) -> Value {
+        let (name, answer) = (self.row.spec.name, reply.json());
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{name} {case}: {answer}");
+        assert_eq!(answer["HttpStatus"], status, "{name} {case}");
+        assert_eq!(answer["RequestId"], reply.request_id(), "{name} {case}");
+        let records = self.appliance.audit_of(&reply.request_id());
+        assert_eq!(records.len(), 1, "{name} {case}: {records:?}");
+        let record = records.into_iter().next().unwrap();
+        assert_eq!(record["eventName"], name, "{case}");
+        assert_eq!(record["errorCode"], code, "{name} {case}");
+        assert_eq!(record["responseElements"], Value::Null, "{name} {case}");
+        assert!(record["additionalEventData"].get("phase").is_none(), "{name} {case}: nothing was begun");
+        assert!(!record.to_string().contains("Marker-Value"), "{name} {case}");
+        record
+    }
+
+    fn stranger(&self, case: &str, reply: &Reply, status: u16, code: &str) {
+        let record = self.refused(case, reply, status, code);
+        assert_eq!(record["userIdentity"]["type"], "unknown", "{case}");
+        assert_eq!(record["additionalEventData"]["authenticated"], false, "{case}");
+        assert!(record["additionalEventData"].get("authorization").is_none(), "{case}");
+        // What strangers send is not written in clear.
+        let sent = record["requestParameters"].as_object().cloned().unwrap_or_default();
+        assert!(sent.values().all(|value| value == "******"), "{case}: {sent:?}");
+    }
+
+    fn denied(&self, case: &str, reply: &Reply, kind: &str, user: &str) {
+        let spec = &self.row.spec;
+        let code = if spec.service == Service::Kms { "Forbidden.NoPermission" } else { "NoPermission" };
+        let record = self.refused(case, reply, 403, code);
+        assert_eq!(record["additionalEventData"]["authorization"]["decision"], kind, "{} {case}", spec.name);
+        assert_eq!(record["userIdentity"]["userName"], user);
+        assert_eq!(record["userIdentity"]["type"], "ram-user");
+        let detail = &reply.json()["AccessDeniedDetail"];
+        assert_eq!(detail["AuthAction"], spec.right, "{case}");
+        assert_eq!(detail["NoPermissionType"], kind, "{case}");
+        assert_eq!(detail["AuthPrincipalType"], "SubUser");
+        assert_eq!(detail["PolicyType"], "AccountLevelIdentityBasedPolicy");
+        assert_eq!(detail["AuthPrincipalDisplayName"], record["userIdentity"]["principalId"]);
+    }
+}
+
+#[tokio::test]
+async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
+    let appliance = Appliance::running().await;
+    let admin = appliance.admin();
+    let nobody = appliance.named_user_with("nobody", &[]).await;
+    let all = policy("Allow", &["*"], &["*"]);
+    let none = policy("Deny", &["kms:*", "ram:*"], &["*"]);
+    let forbidden = appliance.named_user_with("forbidden", &[all, none]).await;
+    for row in &TABLE {
+        let spec = &row.spec;
+        let mut call = sound_call(spec.name);
+        let spare = call.clone();
+        prepare(&admin, row, &mut call).await;
+        let asked = |call: &'_ [(&'static str, String)]| -> Vec<(String, String)> {
+            call.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect()
+        };
+        let owned = asked(&call);
+        let borrowed = owned.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let asked = Asked { appliance: &appliance, row, call: borrowed };
+
+        // Nobody's signature.
+        let mut unsigned = asked.signed(admin.key());
+        unsigned.headers.retain(|(name, _)| name != "authorization");
+        asked.stranger("unsigned", &asked.send(&unsigned).await, 400, "MissingParameter");
+        let wrong = AccessKey { secret: "wrong".to_owned(), ..admin.key().clone() };
+        let reply = asked.send(&asked.signed(&wrong)).await;
+        asked.stranger("wrong signature", &reply, 400, "SignatureDoesNotMatch");
+        assert!(reply.json()["Message"].as_str().unwrap().contains("server string to sign is:"));
+        let v1 = Request::v1(&wrong, spec.name, spec.service.version(), &asked.call);
+        let reply = asked.send(&v1.query("POST")).await;
+        asked.stranger("wrong V1 signature", &reply, 400, "SignatureDoesNotMatch");
+        assert!(!reply.json().to_string().contains("Marker-Value"), "a value is not echoed");
+        let unknown = AccessKey { id: "LTAINobody".to_owned(), ..admin.key().clone() };
+        let reply = asked.send(&asked.signed(&unknown)).await;
+        asked.stranger("unknown key", &reply, 404, "InvalidAccessKeyId.NotFound");
+
+        // Somebody's, who may not: what exists and what does not look alike.
+        let names: Vec<&str> = TABLE.iter().map(|r| r.spec.right).filter(|r| *r != spec.right).collect();
+        let other_rights = policy("Allow", &names, &["*"]);
+        let neighbour = format!("n-{}", spec.name);
+        let other = appliance.named_user_with(&neighbour, &[other_rights]).await;
+        for (client, kind, user) in [
+            (&nobody, "ImplicitDeny", "nobody"),
+            (&forbidden, "ExplicitDeny", "forbidden"),
+            (&other, "ImplicitDeny", neighbour.as_str()),
+        ] {
+            asked.denied(user, &asked.send(&asked.signed(client.key())).await, kind, user);
+            let missing = missing_resource(&spare);
+            let missing = missing.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            let elsewhere = Asked { appliance: &appliance, row, call: missing };
+            let reply = elsewhere.send(&elsewhere.signed(client.key())).await;
+            elsewhere.denied("what does not exist", &reply, kind, user);
+        }
+
+        allowed(&asked).await;
+    }
+}
+
+/// The same call for things that there are not.
+fn missing_resource(call: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+    let names = ["SecretName", "UserName", "PolicyName"];
+    call.iter().map(|(n, v)| (*n, if names.contains(n) { format!("{v}-missing") } else { v.clone() })).collect()
+}
+
+/// A user with this one right does it, and the records say so.
+async fn allowed(asked: &Asked<'_>) {
+    let spec = &asked.row.spec;
+    let user = format!("may-{}", spec.name);
+    let one = asked.appliance.named_user_with(&user, &[policy("Allow", &[spec.right], &["*"])]).await;
+    let reply = asked.send(&asked.signed(one.key())).await;
+    // Secrets of type Generic do not rotate: allowed, and not possible.
+    let rotates = matches!(spec.name, "RotateSecret" | "UpdateSecretRotationPolicy");
+    let (status, code) = if rotates { (400, "UnsupportedOperation") } else { (200, "") };
+    assert_eq!((reply.status, reply.code().as_str()), (status, code), "{}: {}", spec.name, reply.json());
+    let records = asked.appliance.audit_of(&reply.request_id());
+    let phases: Vec<Value> =
+        records.iter().map(|r| r["additionalEventData"].get("phase").cloned().unwrap_or_default()).collect();
+    match spec.access {
+        EventAccess::Read => assert_eq!(phases, [Value::Null], "{}", spec.name),
+        EventAccess::Write => assert_eq!(phases, ["started", "finished"], "{}", spec.name),
+    }
+    for record in &records {
+        assert_eq!(record["eventName"], spec.name);
+        assert_eq!(record["eventType"], "ApiCall");
+        assert_eq!(record["serviceName"], spec.service.name());
+        assert_eq!(record["apiVersion"], spec.service.version());
+        assert_eq!(record["sourceIpAddress"], "127.0.0.1");
+        assert_eq!(record["userIdentity"]["userName"], *user);
+        assert_eq!(record["userIdentity"]["accessKeyId"], one.key().id);
+        let authorization = &record["additionalEventData"]["authorization"];
+        assert_eq!(authorization["decision"], "Allow");
+        assert_eq!(authorization["policyName"], format!("{user}-0"));
+        assert!(authorization["checks"].as_array().is_some_and(|checks| !checks.is_empty()));
+        assert!(!record.to_string().contains("Marker-Value"), "{}", spec.name);
+    }
+    let last = records.last().unwrap();
+    assert_eq!(last.get("errorCode").is_some(), rotates, "{}", spec.name);
+    assert_eq!(last["eventRW"], if spec.access == EventAccess::Read { "Read" } else { "Write" });
+}
+
+#[tokio::test]
+async fn a_missing_secret_is_told_to_those_who_may_and_to_nobody_else() {
+    let appliance = Appliance::running().await;
+    let admin = appliance.admin();
+    let nobody = appliance.user_with(&[]).await;
+    for row in TABLE.iter().filter(|row| sound_call(row.spec.name).iter().any(|(n, _)| *n == "SecretName")) {
+        if row.spec.name == "CreateSecret" {
+            continue;
+        }
+        let call = sound_call(row.spec.name);
+        let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let answer = admin.refused(row.spec.name, &call).await;
+        assert_eq!(answer, (404, "Forbidden.ResourceNotFound".to_owned()), "{}", row.spec.name);
+        assert_eq!(nobody.refused(row.spec.name, &call).await.0, 403, "{}", row.spec.name);
+    }
+}
+
+#[tokio::test]
+async fn a_deny_by_tag_holds_for_every_action_on_the_secret_also_after_a_restart() {
+    let mut appliance = Appliance::running().await;
+    let tagged = |name: &'static str, value: &str| {
+        let tags = format!(r#"[{{"TagKey":"env","TagValue":"{value}"}}]"#);
+        [("SecretName", name.to_owned()), ("VersionId", "v1".to_owned()), ("SecretData", "x".to_owned()), ("Tags", tags)]
+    };
+    let admin = appliance.admin();
+    for secret in [tagged("live", "prod"), tagged("trial", "test")] {
+        let secret: Vec<_> = secret.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        admin.ok("CreateSecret", &secret).await;
+    }
+    for key in ["kms:tag/env", "acs:ResourceTag/env"] {
+        let document = serde_json::json!({ "Version": "1", "Statement": [
+            { "Effect": "Allow", "Action": "kms:*", "Resource": "*" },
+            { "Effect": "Deny", "Action": "kms:*", "Resource": "*", "Condition": { "StringEquals": { key: ["prod"] } } },
+        ]});
+        let user = appliance.user_with(&[document.to_string()]).await;
+        for _ in 0..2 {
+            let user = appliance.client(user.key());
+            for row in TABLE.iter().filter(|row| row.spec.service == Service::Kms) {
+                let mut call = sound_call(row.spec.name);
+                let Some((_, name)) = call.iter_mut().find(|(n, _)| *n == "SecretName") else { continue };
+                *name = "live".to_owned();
+                let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
+                let refused = user.call(row.spec.name, &call).await.unwrap_err();
+                assert_eq!(refused.code, "Forbidden.NoPermission", "{key} {}", row.spec.name);
+            }
+            assert_eq!(user.value("trial").await, "x");
+            appliance.restart().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_for_one_secret_opens_no_other() {
+    let appliance = Appliance::running().await;
+    let admin = appliance.admin();
+    for name in ["app/db", "app/db2", "app", "other"] {
+        admin.create_secret(name, name).await;
+    }
+    let arn = crate::harness::secret_arn("app/db");
+    let user = appliance.user_with(&[policy("Allow", &["kms:GetSecretValue"], &[&arn])]).await;
+    assert_eq!(user.value("app/db").await, "app/db");
+    for name in ["app/db2", "app", "other", "app/d", "APP/DB"] {
+        assert_eq!(user.refused("GetSecretValue", &[("SecretName", name)]).await.0, 403, "{name}");
+    }
+    let below = crate::harness::secret_arn("app/*");
+    let denied = policy("Deny", &["kms:Get*"], &[&below]);
+    let user = appliance.user_with(&[policy("Allow", &["kms:*"], &["*"]), denied]).await;
+    assert_eq!(user.value("other").await, "other");
+    assert_eq!(user.refused("GetSecretValue", &[("SecretName", "app/db")]).await.0, 403);
+    user.ok("DescribeSecret", &[("SecretName", "app/db")]).await;
+}
