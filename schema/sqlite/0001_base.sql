@@ -44,6 +44,7 @@ CREATE TABLE rotations (
 CREATE UNIQUE INDEX rotations_one_per_secret ON rotations (secret_id) WHERE over = 0;
 CREATE UNIQUE INDEX rotations_one_per_target ON rotations (target) WHERE over = 0;
 CREATE INDEX rotations_open ON rotations (next_try_ms) WHERE over = 0;
+CREATE INDEX rotations_started ON rotations (started_ms);
 CREATE INDEX rotations_of_secret ON rotations (secret_id, started_ms);
 
 CREATE TABLE users (

@@ -27,6 +27,9 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a body.
     pub body_bytes: usize,
+    /// Bodies that are being received at once; with `body_bytes` it bounds the
+    /// memory that strangers can take.
+    pub bodies: usize,
     /// Bytes of all headers together.
     pub header_bytes: u32,
     /// How long a handshake may take.
@@ -43,6 +46,7 @@ impl Default for Limits {
             connections: 4_096,
             // A value of 30,720 bytes, each written as three, and the rest of a form.
             body_bytes: 192 * 1_024,
+            bodies: 512,
             header_bytes: 64 * 1_024,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
@@ -61,6 +65,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let bodies = Arc::new(Semaphore::new(limits.bodies));
     let limits = Arc::new(limits);
     loop {
         // A connection is taken only when there is a slot for it; until then
@@ -82,9 +87,15 @@ pub async fn serve(
                 continue;
             }
         };
-        let (tls, gate, limits, stop) = (tls.clone(), Arc::clone(&gate), Arc::clone(&limits), stop.clone());
+        let server = Server {
+            tls: tls.clone(),
+            gate: Arc::clone(&gate),
+            limits: Arc::clone(&limits),
+            bodies: Arc::clone(&bodies),
+        };
+        let stop = stop.clone();
         tokio::spawn(async move {
-            connection(stream, address, tls, gate, limits, stop).await;
+            connection(stream, address, server, stop).await;
             drop(slot);
         });
     }
@@ -101,16 +112,19 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
+/// What every connection shares.
+#[derive(Clone)]
+struct Server {
     tls: TlsAcceptor,
     gate: Arc<Gate>,
     limits: Arc<Limits>,
-    mut stop: watch::Receiver<bool>,
-) {
+    bodies: Arc<Semaphore>,
+}
+
+async fn connection(stream: TcpStream, address: SocketAddr, server: Server, mut stop: watch::Receiver<bool>) {
     stream.set_nodelay(true).ok();
-    let Ok(Ok(stream)) = tokio::time::timeout(limits.handshake, tls.accept(stream)).await else {
+    let limits = Arc::clone(&server.limits);
+    let Ok(Ok(stream)) = tokio::time::timeout(limits.handshake, server.tls.accept(stream)).await else {
         tracing::debug!(peer = %address, "a TLS handshake failed");
         return;
     };
@@ -128,10 +142,9 @@ async fn connection(
             .unwrap_or("unknown")
             .into(),
     });
-    let service_limits = Arc::clone(&limits);
     let service = service_fn(move |request| {
-        let (gate, peer, limits) = (Arc::clone(&gate), Arc::clone(&peer), Arc::clone(&service_limits));
-        async move { Ok::<_, Infallible>(answer(request, peer, &gate, &limits).await) }
+        let (server, peer) = (server.clone(), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(answer(request, peer, &server).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -161,12 +174,8 @@ async fn connection(
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    peer: Arc<Peer>,
-    gate: &Gate,
-    limits: &Limits,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) -> Response<Full<Bytes>> {
+    let (gate, limits) = (&*server.gate, &*server.limits);
     let (head, body) = request.into_parts();
     let mut call = Call {
         request_id: gate.request_id(),
@@ -180,7 +189,12 @@ async fn answer(
     if call.target.path() == "/healthz" && call.method == hyper::Method::GET {
         return health(gate, &call);
     }
-    match tokio::time::timeout(limits.body, read(body, limits.body_bytes)).await {
+    let received = async {
+        // Most requests have no body and wait for nobody.
+        let _room = if body.is_end_stream() { None } else { server.bodies.acquire().await.ok() };
+        read(body, limits.body_bytes).await
+    };
+    match tokio::time::timeout(limits.body, received).await {
         Ok(Ok(body)) => {
             call.body = body;
             gate.serve(call).await

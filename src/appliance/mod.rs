@@ -3,6 +3,7 @@
 //!
 //! Only this module reads the clock of the machine and the configuration.
 
+mod alarm;
 mod certificate;
 mod clock;
 mod cloud;

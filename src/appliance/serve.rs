@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::notes::Notes;
 use super::parts::{AUDIT, Parts, assemble};
 use super::replay::remember_nonces;
-use super::{ApplianceError, Config, hardening, keys};
+use super::{ApplianceError, Config, alarm, hardening, keys};
 use crate::api::listener;
 
 /// How often data keys whose time is over are wiped.
@@ -41,6 +41,12 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     let listener = listener
         .map_err(|source| ApplianceError::Listen { address: config.listen.clone(), source })?;
     let (stop, stopped) = watch::channel(false);
+    tokio::spawn(alarm::watch(
+        config.clone(),
+        parts.journal.clone(),
+        Arc::clone(&parts.opened.clock),
+        parts.opened.origin.clone(),
+    ));
     let rotations = tokio::spawn(Arc::clone(&parts.rotations).run());
     let sweeper = parts.opened.data_keys.clone().map(|cache| {
         tokio::spawn(async move {

@@ -1,14 +1,14 @@
 //! The audit events of rotations: what the service does by itself
 //! (audit.md section 1.4).
 
-use super::Rotations;
+use super::{RotationError, Rotations};
 use super::ledger::LedgerError;
 use crate::audit::{
     Access, AdditionalEventData, CloudAssistant, Event, EventAccess, EventError, EventId, EventType, INTERNAL,
     IdentityType, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
 };
 use crate::model::rotation::{RotationRecord, Trigger};
-use crate::model::{AccountId, RegionId, RequestId, SecretRecord};
+use crate::model::{AccountId, RegionId, RequestId, SecretRecord, VersionId};
 
 /// What all events of this appliance have in common.
 #[derive(Debug)]
@@ -100,6 +100,28 @@ impl Rotations {
             correlation: secret.id.as_str(),
         };
         self.with_event(&deed, async |recorder, event| recorder.change(event).await).await
+    }
+
+    /// What came of beginning it: the candidate is stored, or why not.
+    pub(super) async fn record_begun(
+        &self,
+        access: Access,
+        secret: &SecretRecord,
+        version: &VersionId,
+        error: Option<RotationError>,
+    ) -> Result<(), LedgerError> {
+        let text = error.map(|e| e.to_string());
+        let deed = Deed {
+            name: "PutSecretValue",
+            service: "Kms",
+            secret: secret.name.as_str(),
+            version: Some(version.as_str()),
+            error: text.as_deref().map(|message| EventError { code: "RotationNotBegun", message }),
+            rotation: None,
+            cloud: None,
+            correlation: secret.id.as_str(),
+        };
+        self.with_event(&deed, async |recorder, event| recorder.done(access, event).await.map(drop)).await
     }
 
     /// The candidate is stored, and the instance is about to hear of it.

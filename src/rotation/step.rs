@@ -215,7 +215,10 @@ impl Rotations {
                 self.no_answer(rotation, "status", why).await
             }
             Ok(_) if rotation.attempt >= ATTEMPTS => self.advance(rotation, Event::GiveUp).await,
-            Ok(_) => self.advance(rotation, Event::Send).await,
+            Ok(_) => {
+                self.record_intent(rotation).await?;
+                self.advance(rotation, Event::Send).await
+            }
             Err(why) => self.no_answer(rotation, "status", why).await,
         }
     }

@@ -63,14 +63,12 @@ impl Rotations {
             let entry = self.vault.find_by_id(id).await?;
             let version = VersionId::from_random(self.vault.random_id()?);
             let access = self.record_scheduled(&entry.record).await?;
-            match self.begin(&access, &entry.record.name, version, Trigger::Scheduled).await {
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(secret = %entry.record.name, error = ?error, "a scheduled rotation was not begun");
-                    self.put_off(&access, &entry.record.name).await?;
-                }
+            let begun = self.begin(&access, &entry.record.name, version.clone(), Trigger::Scheduled).await;
+            if let Err(error) = &begun {
+                tracing::warn!(secret = %entry.record.name, error = ?error, "a scheduled rotation was not begun");
+                self.put_off(&access, &entry.record.name).await?;
             }
-            Ok::<(), LedgerError>(())
+            self.record_begun(access, &entry.record, &version, begun.err()).await
         };
         if let Err(error) = begun.await {
             tracing::error!(secret = %id, error = ?error, "begin a scheduled rotation");

@@ -82,8 +82,8 @@ pub enum Change {
         /// The key of the row.
         key: String,
     },
-    /// Removes a secret with its versions and finished rotations, if it still
-    /// has the revision named.
+    /// Removes a secret with its versions and rotations, if it still has the
+    /// revision named.
     DropSecret {
         /// The secret.
         id: SecretId,

@@ -4,6 +4,7 @@ use strongroom_hsm::SecretBytes;
 
 use super::{CONFLICTS, SECRETS, Vault, VaultError};
 use crate::audit::Access;
+use crate::model::rotation::{RotationRecord, State};
 use crate::model::{
     AutomaticRotation, EcsBinding, Schedule, SecretDataType, SecretId, SecretName, SecretRecord, SecretType, Tag,
     Timestamp, VersionId, VersionMeta, VersionStage,
@@ -104,21 +105,21 @@ impl Vault {
     }
 
     /// Deletes a secret, or schedules that. What is on the instance stays as it is.
-    /// Gives the moment at which it is destroyed.
+    /// Gives the moment at which it is destroyed. A rotation that is going on
+    /// goes on in the recovery window, so that a restored secret logs on.
     ///
     /// # Errors
     ///
     /// [`VaultError::InDeleteWindow`] when it is scheduled already and is not to
-    /// go at once, [`VaultError::Rotating`] while a rotation is going on: its
-    /// candidate may be what the instance accepts.
+    /// go at once, [`VaultError::Rotating`] when it is to go at once while a
+    /// rotation is going on: its candidate may be what the instance accepts. A
+    /// rotation that only waits for an instance that does not answer is no hindrance.
     pub async fn delete(&self, _access: &Access, name: &SecretName, how: Deletion) -> Result<Timestamp, VaultError> {
         for _ in 0..CONFLICTS {
             let mut record = self.find(name).await?.record.clone();
-            if record.at_stage(&VersionStage::Pending).is_some() {
-                return Err(VaultError::Rotating);
-            }
             let now = self.clock.now();
             let (at, result) = match (how, record.planned_delete) {
+                (Deletion::Now, _) if self.is_rotating(&record).await? => return Err(VaultError::Rotating),
                 (Deletion::Now, _) => (now, self.destroy(&record).await),
                 (Deletion::After { .. }, Some(until)) => return Err(VaultError::InDeleteWindow { until }),
                 (Deletion::After { days }, None) => {
@@ -167,12 +168,21 @@ impl Vault {
         let mut purged = Vec::new();
         for id in self.store.expired(now, limit).await? {
             let entry = self.find_by_id(&id).await?;
-            if entry.record.planned_delete.is_some_and(|at| at <= now) {
+            let due = entry.record.planned_delete.is_some_and(|at| at <= now);
+            if due && !self.is_rotating(&entry.record).await? {
                 self.destroy(&entry.record).await?;
                 purged.push(entry.record.name.clone());
             }
         }
         Ok(purged)
+    }
+
+    /// Whether a rotation is going on that will end by itself.
+    async fn is_rotating(&self, record: &SecretRecord) -> Result<bool, VaultError> {
+        let newest = self.store.rotations(&record.id, 1).await?;
+        let Some((id, row)) = newest.first() else { return Ok(false) };
+        let rotation: RotationRecord = self.integrity.check("rotations", id.as_str(), row)?;
+        Ok(!rotation.state.is_over() && !matches!(rotation.state, State::Finalizing | State::Stuck))
     }
 
     async fn destroy(&self, record: &SecretRecord) -> Result<(), VaultError> {

@@ -97,7 +97,7 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             one_row(execute(transaction, sql, params![key])?)
         }
         Change::DropSecret { id, expect } => {
-            execute(transaction, "DELETE FROM rotations WHERE secret_id = ?1 AND over = 1", params![id.as_str()])?;
+            execute(transaction, "DELETE FROM rotations WHERE secret_id = ?1", params![id.as_str()])?;
             let sql = "DELETE FROM secrets WHERE id = ?1 AND revision = ?2";
             one_row(execute(transaction, sql, params![id.as_str(), integer(*expect)])?)
         }
