@@ -11,8 +11,8 @@
 //! | 6 | [`api`]: listener, wire, gate, actions |
 //! | 5 | [`rotation`]: drives rotations |
 //! | 4 | [`vault`]: the only place that turns a sealed version into plaintext |
-//! | 3 | [`audit`]: what was decided and done, on record |
-//! | 2 | [`identity`]: who signed this request |
+//! | 3 | [`identity`]: who signed this request; its changes need leave of `audit` |
+//! | 2 | [`audit`]: what was decided and done, on record |
 //! | 1 | [`ram`], [`seal`], [`store`], [`cloud_assistant`] |
 //! | 0 | [`model`], [`runtime`], [`rpc`] |
 

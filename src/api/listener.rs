@@ -2,22 +2,26 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper::{HeaderMap, Method, Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
 use super::ApiError;
 use super::gate::Gate;
+use super::transport::{Activity, Transport};
 use super::wire::{Call, Peer, Reply};
 
 /// Limits of the listener.
@@ -92,13 +96,13 @@ pub async fn serve(
             gate: Arc::clone(&gate),
             limits: Arc::clone(&limits),
             bodies: Arc::clone(&bodies),
+            activity: Arc::new(Activity::default()),
+            _slot: Arc::new(slot),
         };
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            connection(stream, address, server, stop).await;
-            drop(slot);
-        });
+        tokio::spawn(connection(stream, address, server, stop.clone()));
     }
+    // Whoever comes now is told so, instead of waiting in the kernel's queue.
+    drop(listener);
     // All slots free: every connection has ended.
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
     let ended = tokio::time::timeout(limits.body, slots.acquire_many(all)).await;
@@ -112,19 +116,22 @@ async fn told(stop: &mut watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-/// What every connection shares.
+/// What the requests of a connection share, some of it with all others.
 #[derive(Clone)]
 struct Server {
     tls: TlsAcceptor,
     gate: Arc<Gate>,
     limits: Arc<Limits>,
     bodies: Arc<Semaphore>,
+    activity: Arc<Activity>,
+    /// Free again when the connection has ended and every call of it too.
+    _slot: Arc<OwnedSemaphorePermit>,
 }
 
 async fn connection(stream: TcpStream, address: SocketAddr, server: Server, mut stop: watch::Receiver<bool>) {
     stream.set_nodelay(true).ok();
-    let limits = Arc::clone(&server.limits);
-    let Ok(Ok(stream)) = tokio::time::timeout(limits.handshake, server.tls.accept(stream)).await else {
+    let handshake = server.limits.handshake;
+    let Ok(Ok(stream)) = tokio::time::timeout(handshake, server.tls.accept(stream)).await else {
         tracing::debug!(peer = %address, "a TLS handshake failed");
         return;
     };
@@ -142,39 +149,124 @@ async fn connection(stream: TcpStream, address: SocketAddr, server: Server, mut 
             .unwrap_or("unknown")
             .into(),
     });
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let (shared, asker) = (server.clone(), Arc::clone(&peer));
     let service = service_fn(move |request| {
-        let (server, peer) = (server.clone(), Arc::clone(&peer));
+        let (server, peer) = (shared.clone(), Arc::clone(&asker));
         async move { Ok::<_, Infallible>(answer(request, peer, &server).await) }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
-        .max_headers(100)
-        .max_buf_size(256 * 1_024);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
-        .max_header_list_size(limits.header_bytes)
-        .keep_alive_interval(limits.head)
-        .keep_alive_timeout(limits.handshake);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let result = if is_http2 {
+        speak_http2(stream, service, &server, &mut stop).await
+    } else {
+        speak_http1(stream, service, &server, peer, &mut stop).await
     };
     if let Err(error) = result {
         tracing::debug!(peer = %address, error = %error, "a connection ended early");
     }
 }
 
+async fn speak_http1<S>(
+    stream: TlsStream<TcpStream>,
+    service: S,
+    server: &Server,
+    peer: Arc<Peer>,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), hyper::Error>
+where
+    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible> + Unpin,
+{
+    let limits = &*server.limits;
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_headers(100)
+        .max_buf_size(256 * 1_024)
+        .serve_connection(Transport::new(stream), service);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = told(stop) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    let (mut stream, held_back) = connection.into_parts().io.into_parts();
+    if let Some(status) = held_back {
+        let refusal = refuse_unread(server, peer, status).await;
+        let told = async {
+            stream.write_all(&refusal).await.ok();
+            stream.shutdown().await.ok();
+        };
+        tokio::time::timeout(limits.head, told).await.ok();
+    }
+    result
+}
+
+async fn speak_http2<S>(
+    stream: TlsStream<TcpStream>,
+    service: S,
+    server: &Server,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), hyper::Error>
+where
+    S: HttpService<Incoming, ResBody = Full<Bytes>, Error = Infallible> + Unpin,
+    S::Future: Send + 'static,
+{
+    let limits = &*server.limits;
+    let mut connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(limits.header_bytes)
+        .keep_alive_interval(limits.head)
+        .keep_alive_timeout(limits.handshake)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        result = &mut connection => return result,
+        () = told(stop) => {}
+        () = server.activity.pauses(limits.head) => {}
+    }
+    Pin::new(&mut connection).graceful_shutdown();
+    // Calls under way have their own limits; a client that never ends is cut.
+    let end = limits.body.saturating_add(limits.head);
+    tokio::time::timeout(end, connection).await.unwrap_or(Ok(()))
+}
+
+/// The answer to a head that could not be read, recorded like any refusal.
+async fn refuse_unread(server: &Server, peer: Arc<Peer>, status: u16) -> Zeroizing<Vec<u8>> {
+    let error = match status {
+        414 => ApiError::new(
+            "RequestURITooLong",
+            414,
+            "The target of a request may have at most 65534 bytes: send long parameters in the body.",
+        ),
+        431 => ApiError::new("RequestHeaderTooLarge", 431, "The head of the request has too many or too long headers."),
+        _ => ApiError::new("MalformedRequest", 400, "What was sent is not an HTTP request."),
+    };
+    let call = Call {
+        request_id: server.gate.request_id(),
+        arrived: server.gate.clock().now(),
+        peer,
+        method: Method::GET,
+        target: Uri::from_static("/"),
+        headers: HeaderMap::new(),
+        body: Zeroizing::new(Vec::new()),
+    };
+    let (head, body) = closing(server.gate.refuse(&call, error).await).into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let reason = head.status.canonical_reason().unwrap_or("");
+    let mut out = Zeroizing::new(format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes());
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+    out.extend_from_slice(&body);
+    out
+}
+
 async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) -> Response<Full<Bytes>> {
+    let _under_way = Activity::begin(&server.activity);
     let (gate, limits) = (&*server.gate, &*server.limits);
     let (head, body) = request.into_parts();
     let mut call = Call {
@@ -197,7 +289,7 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) ->
     match tokio::time::timeout(limits.body, received).await {
         Ok(Ok(body)) => {
             call.body = body;
-            gate.serve(call).await
+            serve_to_the_end(call, server).await
         }
         Ok(Err(error)) => closing(gate.refuse(&call, error).await),
         Err(_) => {
@@ -205,6 +297,19 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) ->
             closing(gate.refuse(&call, error).await)
         }
     }
+}
+
+/// A call that was received is carried out and recorded also when its client
+/// goes away: hyper drops the future then, and a change that was committed but
+/// not taken into memory would leave the two in disagreement.
+async fn serve_to_the_end(call: Call, server: &Server) -> Response<Full<Bytes>> {
+    let (request_id, host) = (call.request_id.clone(), call.host().to_owned());
+    let server = server.clone();
+    let served = tokio::spawn(async move { server.gate.serve(call).await }).await;
+    served.unwrap_or_else(|error| {
+        tracing::error!(request_id = %request_id, error = %error, "a call was not served to its end");
+        Reply::unrecorded(ApiError::internal(), &request_id, &host)
+    })
 }
 
 /// The rest of a body that was not read stands in the way of another request.

@@ -9,6 +9,7 @@ pub mod actions;
 mod error;
 pub mod gate;
 pub mod listener;
+mod transport;
 pub mod wire;
 
 pub use error::{AccessDeniedDetail, ApiError};

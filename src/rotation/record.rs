@@ -23,6 +23,8 @@ const ROLE: &str = "aliyunserviceroleforkmssecretsmanagerforecs:rotation";
 
 /// The facts of one event.
 struct Deed<'a> {
+    /// `None` for one that nothing repeats.
+    id: Option<EventId>,
     name: &'a str,
     service: &'a str,
     secret: &'a str,
@@ -43,16 +45,18 @@ impl Rotations {
         deed: &Deed<'_>,
         record: impl AsyncFnOnce(&crate::audit::Recorder, &Event<'_>) -> Result<T, crate::audit::AuditError>,
     ) -> Result<T, LedgerError> {
-        let mut random = [0_u8; 10];
-        random.copy_from_slice(self.vault.random_id()?.first_chunk::<10>().unwrap_or(&[0; 10]));
         let request_id = RequestId::from_random(self.vault.random_id()?);
         let time_ms = u64::try_from(self.vault.now().millis()).unwrap_or(0);
+        let id = match deed.id {
+            Some(id) => id,
+            None => EventId::new(time_ms, first_ten(&self.vault.random_id()?)),
+        };
         let mut parameters = RequestParameters::with_capacity(1);
         parameters.known("SecretName", deed.secret);
         let names = [deed.secret];
         let resources = [("ACS::KMS::Secret", &names[..])];
         let event = Event {
-            id: EventId::new(time_ms, random),
+            id,
             time_ms,
             kind: EventType::AliyunServiceEvent,
             name: deed.name,
@@ -90,6 +94,7 @@ impl Rotations {
     /// A due rotation is about to begin: the service's leave to begin it.
     pub(super) async fn record_scheduled(&self, secret: &SecretRecord) -> Result<Access, LedgerError> {
         let deed = Deed {
+            id: None,
             name: "RotateSecret",
             service: "Kms",
             secret: secret.name.as_str(),
@@ -112,6 +117,7 @@ impl Rotations {
     ) -> Result<(), LedgerError> {
         let text = error.map(|e| e.to_string());
         let deed = Deed {
+            id: None,
             name: "PutSecretValue",
             service: "Kms",
             secret: secret.name.as_str(),
@@ -166,6 +172,20 @@ fn trouble(rotation: &RotationRecord) -> Option<EventError<'_>> {
     rotation.trouble.as_ref().map(|t| EventError { code: &t.code, message: &t.text })
 }
 
+fn first_ten(bytes: &[u8]) -> [u8; 10] {
+    bytes.first_chunk().copied().unwrap_or_default()
+}
+
+/// The id of an event that is recorded before the step it belongs to: after a
+/// crash between the two it is recorded again, and the same id tells that it is
+/// the same event.
+fn id_of(rotation: &RotationRecord, phase: RotationPhase) -> EventId {
+    let since = rotation.since.millis();
+    let text = format!("{}/{phase:?}/{since}", rotation.id);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    EventId::new(u64::try_from(since).unwrap_or(0), first_ten(digest.as_ref()))
+}
+
 fn about(rotation: &RotationRecord, phase: RotationPhase) -> Deed<'_> {
     let trigger = match (rotation.trigger, rotation.attempt) {
         (_, 2..) => RotationTrigger::Retry,
@@ -173,6 +193,7 @@ fn about(rotation: &RotationRecord, phase: RotationPhase) -> Deed<'_> {
         (Trigger::Scheduled, _) => RotationTrigger::Scheduled,
     };
     Deed {
+        id: Some(id_of(rotation, phase)),
         name: "RotateSecret",
         service: "Kms",
         secret: rotation.secret_name.as_str(),

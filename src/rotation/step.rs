@@ -21,8 +21,12 @@ use crate::model::{OsFamily, SecretSubType};
 const TOKEN_SECONDS: i64 = 600;
 /// How often an instance is looked at before an unsent rotation is given up.
 const UNSENT_TRIES: u32 = 3;
+/// The step in which an instance is looked at.
+const PREFLIGHT: &str = "preflight";
 /// How often the candidate is sent before the rotation is given up, if it still can be.
 const ATTEMPTS: u32 = 6;
+/// How long to wait after a contradiction: as if so many tries had failed.
+const CONTRADICTED_TRIES: u32 = 3;
 /// How long an answer is waited for before the rotation counts as stuck.
 const DOUBT_SECONDS: i64 = 3_600;
 /// How often a stuck rotation asks again.
@@ -86,9 +90,14 @@ impl Rotations {
 
     /// Nothing was sent: the instance is looked at before anything is.
     async fn staged(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+        // Tries that the token spoiled say nothing of the instance.
+        let unfit = rotation.trouble.as_ref().is_some_and(|trouble| trouble.step == PREFLIGHT);
+        if unfit && rotation.tries >= UNSENT_TRIES {
+            return self.failed(rotation, Event::Unfit).await;
+        }
         let (code, text) = match commander.instance(&rotation.instance).await {
             Ok(Some(facts)) if facts.os == Some(OsFamily::Windows) => {
-                self.trouble(rotation, "preflight", "os_changed", "the instance runs Windows now: create a new secret for it");
+                self.trouble(rotation, PREFLIGHT, "os_changed", "the instance runs Windows now: create a new secret for it");
                 return self.failed(rotation, Event::Unfit).await;
             }
             Ok(Some(facts)) if facts.is_running() => {
@@ -105,11 +114,11 @@ impl Rotations {
                 (why.code, why.text)
             }
         };
-        self.trouble(rotation, "preflight", &code, &text);
-        if rotation.tries.saturating_add(1) >= UNSENT_TRIES {
-            return self.failed(rotation, Event::Unfit).await;
-        }
-        let wait = self.pause(rotation.tries.saturating_add(2));
+        self.trouble(rotation, PREFLIGHT, &code, &text);
+        // The last try is counted on disk before the failure goes on record:
+        // a crash between the two must not let a later look decide otherwise.
+        let last = rotation.tries.saturating_add(1) >= UNSENT_TRIES;
+        let wait = if last { Duration::ZERO } else { self.pause(rotation.tries.saturating_add(2)) };
         self.later(rotation, wait).await
     }
 
@@ -201,26 +210,34 @@ impl Rotations {
     /// Old or new: the instance is asked. If the new one is not in force, the
     /// same candidate is sent again.
     async fn unknown(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        let doubt = rotation.doubt_since.unwrap_or(rotation.since);
-        if self.vault.now().seconds_since(doubt) > DOUBT_SECONDS {
-            self.record_doubt(rotation).await?;
-            return self.get_stuck(rotation, Event::Overdue).await;
-        }
         let Some(told) = self.told(rotation).await? else { return Ok(()) };
         match self.ask(commander, rotation, Op::Status, Some(&told), Wanted::default()).await? {
             Ok(report) if matches!(report.live, Live::New | Live::Both) => self.new_is_live(rotation, &report).await,
             Ok(report) if report.plugin.is_none() || !report.ok => {
                 let (code, text) = advice(report.code);
                 let why = NoAnswer { code: code.to_owned(), text: text.to_owned(), again: None };
-                self.no_answer(rotation, "status", why).await
+                self.doubt(rotation, why).await
             }
             Ok(_) if rotation.attempt >= ATTEMPTS => self.advance(rotation, Event::GiveUp).await,
             Ok(_) => {
                 self.record_intent(rotation).await?;
                 self.advance(rotation, Event::Send).await
             }
-            Err(why) => self.no_answer(rotation, "status", why).await,
+            Err(why) => self.doubt(rotation, why).await,
         }
+    }
+
+    /// Nobody could say what is in force. That counts as stuck only after a
+    /// question within this run of the vault: it may itself have been away for
+    /// longer than an instance may be.
+    async fn doubt(&self, rotation: &mut RotationRecord, why: NoAnswer) -> Result<(), LedgerError> {
+        let since = rotation.doubt_since.unwrap_or(rotation.since);
+        if self.vault.now().seconds_since(since) <= DOUBT_SECONDS {
+            return self.no_answer(rotation, "status", why).await;
+        }
+        self.trouble(rotation, "status", &why.code, &why.text);
+        self.record_doubt(rotation).await?;
+        self.get_stuck(rotation, Event::Overdue).await
     }
 
     /// In force by the instance's word: a check has to prove it.
@@ -232,7 +249,10 @@ impl Rotations {
             }
             Ok(report) if report.ok || matches!(report.live, Live::Old | Live::Other) => {
                 self.trouble(rotation, "verify", "verify_failed", "what is in force is not what the instance had reported");
-                self.advance(rotation, Event::Contradicted).await
+                self.advance(rotation, Event::Contradicted).await?;
+                // A plug-in that never proves what it says must not be asked without end at full pace.
+                let wait = self.pause(CONTRADICTED_TRIES);
+                self.later(rotation, wait).await
             }
             Ok(report) => {
                 let (code, text) = advice(report.code);

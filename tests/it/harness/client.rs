@@ -35,12 +35,13 @@ pub(crate) struct Client {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the appliance runs on the real clock")]
-fn now() -> client::Now {
-    Arc::new(SystemTime::now)
+fn now(ahead: i64) -> client::Now {
+    let (whole, forward) = (Duration::from_secs(ahead.unsigned_abs()), ahead >= 0);
+    Arc::new(move || if forward { SystemTime::now() + whole } else { SystemTime::now() - whole })
 }
 
 impl Client {
-    pub(crate) fn new(host: &str, ca_file: &Path, key: &AccessKey) -> Self {
+    pub(crate) fn new(host: &str, ca_file: &Path, key: &AccessKey, clock_ahead: i64) -> Self {
         let service = |service: Service| {
             let endpoint = Endpoint {
                 host: host.to_owned(),
@@ -48,7 +49,7 @@ impl Client {
                 version: service.version(),
                 timeouts: Timeouts { connect: Duration::from_secs(10), call: Duration::from_secs(30) },
             };
-            client::Client::new(endpoint, now()).unwrap()
+            client::Client::new(endpoint, now(clock_ahead)).unwrap()
         };
         let credentials = Credentials::new(key.id.clone(), &SecretBytes::copy_of(key.secret.as_bytes()), None);
         Self { kms: service(Service::Kms), ram: service(Service::Ram), credentials, key: key.clone() }

@@ -76,6 +76,8 @@ pub(crate) struct Appliance {
     admin: AccessKey,
     process: Option<Child>,
     users: AtomicU32,
+    environment: Vec<(String, String)>,
+    clock_ahead: i64,
 }
 
 impl Appliance {
@@ -103,7 +105,15 @@ impl Appliance {
         let profile: toml::Table = fs::read_to_string(&credentials).unwrap().parse().unwrap();
         let text = |name: &str| profile["default"][name].as_str().unwrap().to_owned();
         let admin = AccessKey { id: text("access_key_id"), secret: text("access_key_secret") };
-        Self { dir, address, admin, process: None, users: AtomicU32::new(0) }
+        Self {
+            dir,
+            address,
+            admin,
+            process: None,
+            users: AtomicU32::new(0),
+            environment: Vec::new(),
+            clock_ahead: 0,
+        }
     }
 
     /// A vault that is served.
@@ -120,6 +130,17 @@ impl Appliance {
         fs::write(self.config(), text).unwrap();
     }
 
+    /// Replaces what is added to the environment of the program, for the next start.
+    pub(crate) fn environment(&mut self, variables: Vec<(String, String)>) {
+        self.environment = variables;
+    }
+
+    /// Tells how far the program's clock is ahead of this machine's, so that new
+    /// clients sign by it.
+    pub(crate) const fn clock_is_ahead(&mut self, seconds: i64) {
+        self.clock_ahead = seconds;
+    }
+
     /// Serves, and waits until it does.
     pub(crate) async fn start(&mut self) {
         if let Err(status) = self.try_start().await {
@@ -134,6 +155,7 @@ impl Appliance {
         let child = Command::new(env!("CARGO_BIN_EXE_strongroom"))
             .args(["serve", "--config", self.config().to_str().unwrap()])
             .env("STRONGROOM_LOG", "debug")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(File::create(self.dir.path().join("stdout")).unwrap())
             .stderr(log)
@@ -228,7 +250,7 @@ impl Appliance {
 
     /// A client with that key.
     pub(crate) fn client(&self, key: &AccessKey) -> Client {
-        Client::new(&self.endpoint(), &self.ca_file(), key)
+        Client::new(&self.endpoint(), &self.ca_file(), key, self.clock_ahead)
     }
 
     /// A client with the key of a new user, who has these policies and no others.

@@ -1,0 +1,195 @@
+//! The vault is killed at each durable write of a rotation, as `kill -9` does,
+//! on every road that a rotation can take.
+
+use std::os::unix::process::ExitStatusExt;
+use std::panic::resume_unwind;
+
+use rustix::process::Signal;
+use strongroom::model::rotation::State;
+use strongroom_fixtures::emulator::{Fault, FaultKind};
+
+use super::world::Row;
+use super::{Credential, Kind, NAME, USER, World};
+
+const SIDES: [&str; 2] = ["before", "after"];
+
+/// What has to go wrong for a rotation to come through a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Road {
+    /// Nothing.
+    Straight,
+    /// The result of the run is lost.
+    ResultLost,
+    /// The plug-in's word comes without a proof.
+    NoProof,
+    /// The instance will never do it.
+    Refused,
+    /// No command reaches the instance.
+    GivenUp,
+    /// The instance does not answer for an hour.
+    Silence,
+}
+
+const fn road(state: State) -> Road {
+    match state {
+        State::Staged
+        | State::Sending
+        | State::Sent
+        | State::Verified
+        | State::Committed
+        | State::Finalizing
+        | State::Done => Road::Straight,
+        State::Unknown => Road::ResultLost,
+        State::Applied => Road::NoProof,
+        State::Fencing => Road::GivenUp,
+        State::Failed => Road::Refused,
+        State::Stuck => Road::Silence,
+    }
+}
+
+/// A password is replaced by one command: there is nothing to remove afterwards.
+fn states(kind: Kind) -> impl Iterator<Item = State> {
+    State::ALL.into_iter().filter(move |state| kind == Kind::Key || *state != State::Finalizing)
+}
+
+#[test]
+fn killed_at_any_durable_write_a_rotation_ends_by_itself_and_the_current_version_logs_on() {
+    let counts = std::thread::scope(|scope| {
+        let threads = Kind::BOTH.map(|kind| {
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(all_points(kind))
+            })
+        });
+        threads.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let [password, key] = counts;
+    assert_eq!((password, key), (22, 24));
+    println!("{key} crash points × 2 kinds: all ended well (a password has {password} of them)");
+}
+
+async fn all_points(kind: Kind) -> usize {
+    let mut world = World::new(kind).await;
+    let mut count = 0;
+    for state in states(kind) {
+        for side in SIDES {
+            count += 1;
+            let version = format!("{kind:?}-{}-{side}", state.as_str());
+            one_point(&mut world, state, side, &version).await;
+        }
+    }
+    count
+}
+
+async fn one_point(world: &mut World, state: State, side: &str, version: &str) {
+    let road = road(state);
+    let old = world.current(NAME).await;
+    world.appliance.kill();
+    if road == Road::Silence && state == State::Stuck && side == "before" {
+        world.put_clock_under_control();
+    }
+    let point = format!("{}/{side}", state.as_str());
+    world.environment(&[("STRONGROOM_CRASH_AT", &point)]);
+    world.appliance.start().await;
+    take(world, road);
+
+    let asked = world.admin().try_call("RotateSecret", &[("SecretName", NAME), ("VersionId", version)]).await;
+    assert!(state != State::Staged || asked.is_err(), "{version}: it answered before the candidate was durable");
+    if road == Road::Silence {
+        world.row_that(version, |row| row.state == "Unknown").await;
+        world.put_forward(3_700);
+    }
+    let status = world.appliance.wait();
+    assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{version}: it ended by itself: {status}");
+    world.quiet().await;
+    leave(world, road);
+    let old_logs_on = old.logs_on(&world.host);
+
+    world.environment(&[]);
+    world.appliance.start().await;
+    something_held_logs_on(world, version, &old, old_logs_on).await;
+    if (state, side) == (State::Staged, "before") {
+        // It never began: the client repeats the call.
+        assert!(world.rows().iter().all(|row| row.version != version), "{version}");
+        assert_eq!(world.at_rest(version).await, old);
+        world.rotate(version).await;
+    }
+    let row = world.over(version).await;
+    let current = world.at_rest(version).await;
+    ended_well(world, &row, road, &old, &current).await;
+    recorded_once(world, &row, (state, side));
+}
+
+fn take(world: &World, road: Road) {
+    match road {
+        Road::Straight => {}
+        Road::ResultLost => world.suffer([lost_result()]),
+        Road::NoProof => world.install_proofless_plugin(),
+        Road::Refused => drop(world.shell(&format!("chage -E 1 {USER}"))),
+        Road::GivenUp => world.suffer([undelivered("apply").times(6)]),
+        Road::Silence => world.suffer([lost_result(), undelivered("status").times(100_000)]),
+    }
+}
+
+fn leave(world: &World, road: Road) {
+    world.cloud().clear_faults();
+    match road {
+        Road::NoProof => world.install_plugin(),
+        Road::Refused => drop(world.shell(&format!("chage -E -1 {USER}"))),
+        Road::Straight | Road::ResultLost | Road::GivenUp | Road::Silence => {}
+    }
+}
+
+fn lost_result() -> Fault {
+    Fault::new(FaultKind::LoseResult { error_code: "ClientNotResponse".to_owned() }).op("apply")
+}
+
+fn undelivered(op: &str) -> Fault {
+    Fault::new(FaultKind::NeverDeliver { error_code: "DeliveryTimeout".to_owned() }).op(op)
+}
+
+/// At the moment after the crash, what the instance accepts is in the vault.
+async fn something_held_logs_on(world: &World, version: &str, old: &Credential, old_logs_on: bool) {
+    let held = world.value_of(NAME, ("VersionId", version)).await;
+    if old_logs_on {
+        let held_still = [("VersionStage", "ACSCurrent"), ("VersionStage", "ACSPrevious")];
+        let mut values = Vec::new();
+        for pick in held_still {
+            values.extend(world.value_of(NAME, pick).await);
+        }
+        assert!(values.contains(old), "{version}: the value that logged on is not in the vault");
+    } else {
+        let new = held.unwrap_or_else(|| panic!("{version}: nothing that logs on is in the vault"));
+        assert!(new.logs_on(&world.host), "{version}: nothing in the vault logs on");
+    }
+}
+
+async fn ended_well(world: &World, row: &Row, road: Road, old: &Credential, current: &Credential) {
+    let failed = matches!(road, Road::Refused | Road::GivenUp);
+    assert_eq!(row.state, if failed { "Failed" } else { "Done" }, "{row:?}");
+    let held = world.value_of(NAME, ("VersionId", &row.version)).await;
+    if failed {
+        assert_eq!((current, held), (old, None), "{row:?}: the candidate is not destroyed");
+    } else {
+        assert_ne!(current, old, "{row:?}");
+        assert_eq!(held.as_ref(), Some(current), "{row:?}");
+        assert!(!old.logs_on(&world.host), "{row:?}: the former version logs on");
+    }
+}
+
+/// The outcome is recorded before the write that makes it so: killed between the
+/// two, the vault records it anew, under the same event id.
+fn recorded_once(world: &World, row: &Row, (state, side): (State, &str)) {
+    let outcomes = world.outcomes(&row.id);
+    let between = side == "before"
+        && match world.kind {
+            Kind::Password => matches!(state, State::Done | State::Failed),
+            Kind::Key => matches!(state, State::Finalizing | State::Failed),
+        };
+    assert_eq!(outcomes.len(), if between { 2 } else { 1 }, "{row:?}: {outcomes:?}");
+    let first = &outcomes[0];
+    assert!(outcomes.iter().all(|other| other["eventId"] == first["eventId"]), "{row:?}: {outcomes:?}");
+    let phase = if row.state == "Done" { "finished" } else { "failed" };
+    assert_eq!(first["additionalEventData"]["rotation"]["phase"], phase);
+    assert_eq!(first["additionalEventData"]["secretVersionId"], row.version.as_str());
+}

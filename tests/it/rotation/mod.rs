@@ -1,0 +1,17 @@
+//! Rotations from the API to a real host: a served vault, a Cloud Assistant
+//! that delivers commands, the plug-in, and an sshd to log on to.
+//!
+//! All of it needs root, since the hosts are made of namespaces.
+
+#[cfg(feature = "crash-points")]
+mod crash_points;
+mod faults;
+mod keys;
+mod manual;
+mod outages;
+mod periodic;
+mod refusals;
+mod traces;
+mod world;
+
+use self::world::{Credential, Kind, NAME, USER, World};
