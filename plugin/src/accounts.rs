@@ -49,9 +49,8 @@ impl Shadow {
     /// Whether the password must be changed before any login goes on, which
     /// stops logins by key as well where sshd asks PAM.
     pub(crate) fn must_change(&self, today: i64) -> bool {
-        let overdue = |(changed, max): (i64, i64)| {
-            (0..99_999).contains(&max) && today > changed.saturating_add(max)
-        };
+        let overdue =
+            |(changed, max): (i64, i64)| (0..99_999).contains(&max) && today > changed.saturating_add(max);
         self.changed == Some(0) || self.changed.zip(self.max_days).is_some_and(overdue)
     }
 }
@@ -72,19 +71,17 @@ pub(crate) struct Group {
 /// Where the file cannot be read.
 pub(crate) fn account(host: &Host, user: &UserName) -> io::Result<Option<Account>> {
     let content = host.read("/etc/passwd")?;
-    Ok(
-        lines(&content, user.as_str()).find_map(|fields| match *fields.as_slice() {
-            [name, password, uid, gid, _, home, shell] => Some(Account {
-                name: name.to_owned(),
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-                home: home.to_owned(),
-                shell: shell.to_owned(),
-                shadowed: password == "x",
-            }),
-            _ => None,
+    Ok(lines(&content, user.as_str()).find_map(|fields| match *fields.as_slice() {
+        [name, password, uid, gid, _, home, shell] => Some(Account {
+            name: name.to_owned(),
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+            home: home.to_owned(),
+            shell: shell.to_owned(),
+            shadowed: password == "x",
         }),
-    )
+        _ => None,
+    }))
 }
 
 /// The first line of `/etc/shadow` for `user`.
@@ -94,18 +91,16 @@ pub(crate) fn account(host: &Host, user: &UserName) -> io::Result<Option<Account
 /// Where the file cannot be read.
 pub(crate) fn shadow(host: &Host, user: &UserName) -> io::Result<Option<Shadow>> {
     let content = host.read("/etc/shadow")?;
-    Ok(
-        lines(&content, user.as_str()).find_map(|fields| match *fields.as_slice() {
-            [_, field, changed, _, max, _, inactive, expires, ..] => Some(Shadow {
-                field: Field::new(field),
-                changed: changed.parse().ok(),
-                max_days: max.parse().ok(),
-                inactive_days: inactive.parse().ok(),
-                expires: expires.parse().ok(),
-            }),
-            _ => None,
+    Ok(lines(&content, user.as_str()).find_map(|fields| match *fields.as_slice() {
+        [_, field, changed, _, max, _, inactive, expires, ..] => Some(Shadow {
+            field: Field::new(field),
+            changed: changed.parse().ok(),
+            max_days: max.parse().ok(),
+            inactive_days: inactive.parse().ok(),
+            expires: expires.parse().ok(),
         }),
-    )
+        _ => None,
+    }))
 }
 
 /// All groups of `account`, the primary one first, of `/etc/group`.
@@ -125,10 +120,7 @@ pub(crate) fn groups(host: &Host, account: &Account) -> io::Result<Vec<Group>> {
         if let Ok([name, _, gid, members]) = fields.as_deref()
             && let Ok(gid) = gid.parse()
         {
-            let group = Group {
-                gid,
-                name: (*name).to_owned(),
-            };
+            let group = Group { gid, name: (*name).to_owned() };
             if gid == account.gid {
                 groups.insert(0, group);
             } else if members.split(',').any(|member| member == account.name) {
@@ -144,10 +136,7 @@ fn lines<'a>(content: &'a [u8], name: &'a str) -> impl Iterator<Item = Vec<&'a s
     content
         .split(|b| *b == b'\n')
         .filter_map(|line| str::from_utf8(line).ok())
-        .filter(move |line| {
-            line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with(':'))
-        })
+        .filter(move |line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
         .map(|line| line.split(':').collect())
 }
 
@@ -176,23 +165,15 @@ mod tests {
             "root:x:0:0:r\u{f6}\u{f6}t:/root:/bin/bash\nwww2:x:1:1::/:\nwww:broken\nwww:x:33:33:,,:/var/www:\nwww:x:0:0::/:/x\n+nis\n",
         )]);
         let found = account(&host, &user("www")).expect("read").expect("there");
-        assert_eq!(
-            (found.uid, found.home.as_str(), found.shadowed),
-            (33, "/var/www", true)
-        );
+        assert_eq!((found.uid, found.home.as_str(), found.shadowed), (33, "/var/www", true));
         assert_eq!(account(&host, &user("ww")).expect("read"), None);
-        assert_eq!(
-            account(&host, &user("root")).expect("read").map(|a| a.uid),
-            Some(0)
-        );
+        assert_eq!(account(&host, &user("root")).expect("read").map(|a| a.uid), Some(0));
     }
 
     #[test]
     fn ageing_is_read_from_the_shadow_line() {
-        let (_folder, host) = host(&[(
-            "shadow",
-            "a:$6$h:19000:0:99999:7:::\nb:!:0:0:30:7:5:100:\nc:*:::::::\n",
-        )]);
+        let (_folder, host) =
+            host(&[("shadow", "a:$6$h:19000:0:99999:7:::\nb:!:0:0:30:7:5:100:\nc:*:::::::\n")]);
         let line = |name| shadow(&host, &user(name)).expect("read").expect("there");
         let today = 20_000;
         assert!(!line("a").is_expired(today) && !line("a").must_change(today));
@@ -213,11 +194,8 @@ mod tests {
             shell: String::new(),
             shadowed: true,
         };
-        let names: Vec<String> = groups(&host, &account)
-            .expect("read")
-            .into_iter()
-            .map(|group| group.name)
-            .collect();
+        let names: Vec<String> =
+            groups(&host, &account).expect("read").into_iter().map(|group| group.name).collect();
         assert_eq!(names, ["www", "sudo"]);
     }
 }

@@ -65,9 +65,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, &'
     }
 }
 
-fn parse_run(
-    mut words: impl Iterator<Item = Result<String, &'static str>>,
-) -> Result<Command, &'static str> {
+fn parse_run(mut words: impl Iterator<Item = Result<String, &'static str>>) -> Result<Command, &'static str> {
     let (mut instance, mut request, mut root) = (None, None, None);
     while let Some(word) = words.next().transpose()? {
         let place = match word.as_str() {
@@ -77,10 +75,7 @@ fn parse_run(
             "--root" if cfg!(feature = "test-root") => &mut root,
             _ => return Err("unknown argument of run"),
         };
-        let value = words
-            .next()
-            .transpose()?
-            .ok_or("an argument lacks its value")?;
+        let value = words.next().transpose()?.ok_or("an argument lacks its value")?;
         if place.replace(value).is_some() {
             return Err("an argument is given twice");
         }
@@ -109,10 +104,7 @@ mod tests {
             let Ok(Command::Run(run)) = read(&words) else {
                 panic!("not read");
             };
-            assert_eq!(
-                (run.instance.as_str(), run.request.as_str()),
-                ("i-1", "e30")
-            );
+            assert_eq!((run.instance.as_str(), run.request.as_str()), ("i-1", "e30"));
         }
     }
 
@@ -124,15 +116,7 @@ mod tests {
             &["run"],
             &["run", "--instance", "i-1"],
             &["run", "--instance", "i-1", "--request"],
-            &[
-                "run",
-                "--instance",
-                "a",
-                "--instance",
-                "b",
-                "--request",
-                "c",
-            ],
+            &["run", "--instance", "a", "--instance", "b", "--request", "c"],
             &["run", "--instance", "a", "--request", "c", "d"],
         ] {
             assert!(read(words).is_err(), "{words:?}");

@@ -57,6 +57,8 @@ pub(crate) struct Before {
 pub(crate) enum Failure {
     /// Nothing changed.
     Unchanged(Refusal),
+    /// Somebody else changed the credential at the same time; we did not.
+    Overtaken(Refusal),
     /// Something else than the new credential took effect, and was put back.
     Restored(Refusal),
     /// Something else than the new credential took effect, and stands.
@@ -70,6 +72,8 @@ pub(crate) enum Failure {
 pub(crate) struct Removal {
     /// At least one was there and is gone.
     pub(crate) changed: bool,
+    /// A file was left alone that is not safe and holds none of them.
+    pub(crate) skipped: bool,
     /// Why perhaps not all are gone.
     pub(crate) left: Option<Refusal>,
 }
@@ -81,7 +85,15 @@ pub(crate) trait Credential {
     /// # Errors
     ///
     /// The reason why a change would fail or do harm.
-    fn check(&self, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal>;
+    fn check(&self, known: &Known, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal>;
+
+    /// Whether somebody can log on with the new credential where it is in
+    /// force, as far as can be seen.
+    ///
+    /// # Errors
+    ///
+    /// What certainly stands in the way.
+    fn usable(&self, known: &Known) -> Result<(), Refusal>;
 
     /// Reads what is in force.
     ///
@@ -97,12 +109,13 @@ pub(crate) trait Credential {
     /// Where it cannot be read.
     fn before(&self, new: &Field) -> Result<Before, Refusal>;
 
-    /// Puts `new` in force. `known.old` names the earlier credentials.
+    /// Puts `new` in force. `known.old` names the earlier credentials, and
+    /// `prev` is the one to put back if something else takes effect.
     ///
     /// # Errors
     ///
     /// [`Failure`], which says what then stands.
-    fn set(&self, new: &Field, known: &Known, locks: &Locks) -> Result<(), Failure>;
+    fn set(&self, new: &Field, prev: Option<&Field>, known: &Known, locks: &Locks) -> Result<(), Failure>;
 
     /// Takes `keys` out, but never the new one.
     fn remove(&self, keys: &[Fingerprint], known: &Known) -> Removal;

@@ -44,9 +44,9 @@ impl Field {
         let sound = match *parts.as_slice() {
             ["", "6", salt, digest] => is_sha512(salt, digest),
             ["", "6", rounds, salt, digest] => {
-                let count = rounds.strip_prefix("rounds=").filter(|n| {
-                    n.len() <= 8 && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit())
-                });
+                let count = rounds
+                    .strip_prefix("rounds=")
+                    .filter(|n| n.len() <= 8 && !n.starts_with('0') && n.bytes().all(|b| b.is_ascii_digit()));
                 let count = count.and_then(|n| n.parse::<u32>().ok());
                 count.is_some_and(|n| (1_000..=10_000_000).contains(&n)) && is_sha512(salt, digest)
             }
@@ -61,6 +61,12 @@ impl Field {
     /// The text, to be written into a tool or compared.
     pub(crate) fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether this is `hash` behind one or more `!`: locked, so that it opens
+    /// nothing until somebody unlocks it, and then opens everything.
+    pub(crate) fn is_locked_form_of(&self, hash: &Self) -> bool {
+        self.0.starts_with('!') && self.0.trim_start_matches('!') == hash.0
     }
 
     /// What the field means.
@@ -94,10 +100,7 @@ fn is_sha512(salt: &str, digest: &str) -> bool {
 }
 
 fn is_crypt(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
-    length.contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/')
+    length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/')
 }
 
 #[cfg(test)]
@@ -159,6 +162,20 @@ mod tests {
             ("!!$6$salt$aaaaaaaaaaaa", FieldState::Locked),
         ] {
             assert_eq!(Field::new(text).state(), state, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hash_behind_marks_is_its_locked_form() {
+        let hash = Field::new("$6$salt$a");
+        for (text, locked) in [
+            ("!$6$salt$a", true),
+            ("!!$6$salt$a", true),
+            ("$6$salt$a", false),
+            ("!$6$salt$b", false),
+            ("!", false),
+        ] {
+            assert_eq!(Field::new(text).is_locked_form_of(&hash), locked, "{text}");
         }
     }
 

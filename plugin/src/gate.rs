@@ -27,9 +27,7 @@ pub(crate) fn decide(journal: &Journal, generation: u64, rid: &Id) -> Gate {
     }
     match &journal.rotation {
         Some(last) if generation < last.generation => Gate::Shut(Code::StaleGen),
-        Some(last) if generation == last.generation && *rid != last.rid => {
-            Gate::Shut(Code::WrongRid)
-        }
+        Some(last) if generation == last.generation && *rid != last.rid => Gate::Shut(Code::WrongRid),
         Some(last) if *rid == last.rid && last.phase == Phase::Finalized => Gate::Finished,
         Some(_) | None => Gate::Open,
     }
@@ -57,11 +55,7 @@ mod tests {
             (5, "a", Gate::Open),
             (6, "b", Gate::Open),
         ] {
-            assert_eq!(
-                decide(&journal, generation, &id(rid)),
-                gate,
-                "{generation} {rid}"
-            );
+            assert_eq!(decide(&journal, generation, &id(rid)), gate, "{generation} {rid}");
         }
 
         journal.rotation = Some(rotation(5, "a", Phase::Finalized));

@@ -38,13 +38,9 @@ impl Host {
 
     /// The program `name` of the system, if there is one.
     pub(crate) fn tool(&self, name: &str) -> Option<PathBuf> {
-        TOOL_FOLDERS
-            .iter()
-            .map(|folder| self.path(folder).join(name))
-            .find(|path| {
-                fs::metadata(path)
-                    .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-            })
+        TOOL_FOLDERS.iter().map(|folder| self.path(folder).join(name)).find(|path| {
+            fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        })
     }
 
     /// The content of a system file, wiped when dropped.
@@ -60,10 +56,7 @@ impl Host {
         let mut content = Zeroizing::new(Vec::with_capacity(room.saturating_add(4_096)));
         file.take(MAX_FILE_BYTES).read_to_end(&mut content)?;
         if u64::try_from(content.len()).unwrap_or(u64::MAX) >= MAX_FILE_BYTES {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "file too large",
-            ));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "file too large"));
         }
         Ok(content)
     }
@@ -76,10 +69,8 @@ impl Host {
     /// `ID` and `VERSION_ID` of os-release(5), such as `debian 12`; `unknown`
     /// where there is no such file.
     pub(crate) fn distribution(&self) -> String {
-        let text = self
-            .read("/etc/os-release")
-            .or_else(|_| self.read("/usr/lib/os-release"))
-            .unwrap_or_default();
+        let text =
+            self.read("/etc/os-release").or_else(|_| self.read("/usr/lib/os-release")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let value = |name: &str| {
             text.lines()
@@ -94,11 +85,7 @@ impl Host {
             .filter(|c| c.is_ascii_alphanumeric() || " ._-+".contains(*c))
             .take(48)
             .collect();
-        if plain.is_empty() {
-            "unknown".to_owned()
-        } else {
-            plain
-        }
+        if plain.is_empty() { "unknown".to_owned() } else { plain }
     }
 }
 
@@ -112,11 +99,8 @@ mod tests {
         fs::create_dir(folder.path().join("etc")).expect("etc");
         let host = Host::new(folder.path().to_owned());
         assert_eq!(host.distribution(), "unknown");
-        fs::write(
-            folder.path().join("etc/os-release"),
-            "PRETTY_NAME=\"x\"\nVERSION_ID=\"12\"\nID=debian\n",
-        )
-        .expect("os-release");
+        fs::write(folder.path().join("etc/os-release"), "PRETTY_NAME=\"x\"\nVERSION_ID=\"12\"\nID=debian\n")
+            .expect("os-release");
         assert_eq!(host.distribution(), "debian 12");
     }
 

@@ -135,8 +135,15 @@ impl Journal {
 
     /// The rotation of `request`, if it was begun here.
     pub(crate) fn begun(&self, request: &Request) -> Option<&Rotation> {
-        self.last(request)
-            .filter(|last| last.rid == request.rid && last.generation == request.generation)
+        self.last(request).filter(|last| last.rid == request.rid && last.generation == request.generation)
+    }
+
+    /// Whether nothing of `request`'s rotation was ever begun here. Not to be
+    /// told once a later rotation has taken the place of the last.
+    pub(crate) fn never_began(&self, request: &Request) -> bool {
+        self.rotation
+            .as_ref()
+            .is_none_or(|last| last.rid != request.rid && last.generation <= request.generation)
     }
 
     /// Moves the rotation on to `phase`; true if that is news.
@@ -236,8 +243,17 @@ impl Cabinet {
     ///
     /// Where it cannot be renamed.
     pub(crate) fn put_aside(&self, sid: &Id) -> io::Result<()> {
-        let file = self.file(sid);
-        fs::rename(&file, file.with_extension("json.damaged"))
+        fs::rename(self.file(sid), self.damaged_file(sid))
+    }
+
+    /// Whether a journal of this secret was ever put aside, so that the one
+    /// there is now does not tell the whole story.
+    pub(crate) fn lost_one(&self, sid: &Id) -> bool {
+        self.damaged_file(sid).exists()
+    }
+
+    fn damaged_file(&self, sid: &Id) -> PathBuf {
+        self.file(sid).with_extension("json.damaged")
     }
 
     fn file(&self, sid: &Id) -> PathBuf {
@@ -288,13 +304,8 @@ pub(crate) mod tests {
         journal.rotation = Some(rotation(3, "a", Phase::Applied));
         journal.manage(&Fingerprint::of(b"key"));
         journal.bury(&Id::parse(&"b".repeat(32)).expect("an id"));
-        cabinet
-            .write(&request("i-1").sid, &journal)
-            .expect("written");
-        assert_eq!(
-            cabinet.read(&request("i-1")).expect("read"),
-            (journal, false)
-        );
+        cabinet.write(&request("i-1").sid, &journal).expect("written");
+        assert_eq!(cabinet.read(&request("i-1")).expect("read"), (journal, false));
     }
 
     #[test]
@@ -302,9 +313,7 @@ pub(crate) mod tests {
         let (_folder, cabinet) = cabinet();
         let mut journal = Journal::empty("i-1");
         journal.fence_generation = 9;
-        cabinet
-            .write(&request("i-1").sid, &journal)
-            .expect("written");
+        cabinet.write(&request("i-1").sid, &journal).expect("written");
         let (read, damaged) = cabinet.read(&request("i-2")).expect("read");
         assert_eq!((read, damaged), (Journal::empty("i-2"), false));
     }
@@ -314,29 +323,30 @@ pub(crate) mod tests {
         let (_folder, cabinet) = cabinet();
         let sid = request("i-1").sid;
         fs::write(cabinet.file(&sid), "{").expect("written");
-        assert_eq!(
-            cabinet.read(&request("i-1")).expect("read"),
-            (Journal::empty("i-1"), true)
-        );
+        assert_eq!(cabinet.read(&request("i-1")).expect("read"), (Journal::empty("i-1"), true));
         cabinet.put_aside(&sid).expect("put aside");
-        assert!(
-            cabinet
-                .folder()
-                .join(format!("{}.json.damaged", sid.as_str()))
-                .exists()
-        );
+        assert!(cabinet.lost_one(&sid));
+        assert!(cabinet.folder().join(format!("{}.json.damaged", sid.as_str())).exists());
     }
 
     #[test]
     fn folder_and_file_are_for_root_only() {
         let (_folder, cabinet) = cabinet();
         let sid = request("i-1").sid;
-        cabinet
-            .write(&sid, &Journal::empty("i-1"))
-            .expect("written");
+        cabinet.write(&sid, &Journal::empty("i-1")).expect("written");
         let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
         assert_eq!(mode(cabinet.folder()), 0o700);
         assert_eq!(mode(&cabinet.file(&sid)), 0o600);
+    }
+
+    #[test]
+    fn a_rotation_never_began_unless_it_or_a_later_one_is_the_last() {
+        let mut journal = Journal::empty("i-1");
+        assert!(journal.never_began(&request("i-1")));
+        for (generation, rid, never) in [(0, "b", true), (1, "b", true), (1, "a", false), (2, "b", false)] {
+            journal.rotation = Some(rotation(generation, rid, Phase::Begun));
+            assert_eq!(journal.never_began(&request("i-1")), never, "{generation} {rid}");
+        }
     }
 
     #[test]

@@ -113,14 +113,8 @@ mod tests {
     fn a_secret_and_a_user_are_locked_each_for_itself() {
         let folder = tempfile::tempdir().expect("a folder");
         let held = take(folder.path(), "a", "root").expect("free");
-        assert!(matches!(
-            take(folder.path(), "a", "www"),
-            Err(LockError::Busy)
-        ));
-        assert!(matches!(
-            take(folder.path(), "b", "root"),
-            Err(LockError::Busy)
-        ));
+        assert!(matches!(take(folder.path(), "a", "www"), Err(LockError::Busy)));
+        assert!(matches!(take(folder.path(), "b", "root"), Err(LockError::Busy)));
         assert!(take(folder.path(), "b", "www").is_ok());
         drop(held);
         assert!(take(folder.path(), "a", "root").is_ok());
@@ -131,17 +125,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let locks = take(folder.path(), "a", "root").expect("free");
         let mut child = locks
-            .inherited(|| {
-                std::process::Command::new("cat")
-                    .stdin(std::process::Stdio::piped())
-                    .spawn()
-            })
+            .inherited(|| std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn())
             .expect("a child");
         drop(locks);
-        assert!(matches!(
-            take(folder.path(), "a", "root"),
-            Err(LockError::Busy)
-        ));
+        assert!(matches!(take(folder.path(), "a", "root"), Err(LockError::Busy)));
         drop(child.stdin.take());
         child.wait().expect("ended");
         assert!(take(folder.path(), "a", "root").is_ok());

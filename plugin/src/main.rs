@@ -54,11 +54,7 @@ fn main() -> ExitCode {
     let words = std::env::args_os().skip(1);
     match arguments::parse(words) {
         Ok(Command::Help) => show(arguments::USAGE),
-        Ok(Command::Version) => show(concat!(
-            "strongroom-rotator ",
-            env!("CARGO_PKG_VERSION"),
-            "\n"
-        )),
+        Ok(Command::Version) => show(concat!("strongroom-rotator ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Run(run)) => report::send(&operation::answer(&run)),
         Err(problem) => report::send(&report::Report::unreadable(problem)),
     }

@@ -39,21 +39,14 @@ pub(crate) struct Password<'a> {
 impl<'a> Password<'a> {
     /// The password of `target`.
     pub(crate) const fn new(host: &'a Host, request: &'a Request, target: &'a Target) -> Self {
-        Self {
-            host,
-            request,
-            target,
-        }
+        Self { host, request, target }
     }
 
     /// The user's shadow line as it is now.
     fn shadow(&self) -> Result<Shadow, Refusal> {
         match accounts::shadow(self.host, &self.request.user) {
             Ok(Some(shadow)) => Ok(shadow),
-            Ok(None) => Err(Refusal::new(
-                Code::NoShadowEntry,
-                "the user has no line in /etc/shadow",
-            )),
+            Ok(None) => Err(Refusal::new(Code::NoShadowEntry, "the user has no line in /etc/shadow")),
             Err(_) => Err(Refusal::new(Code::Internal, "/etc/shadow cannot be read")),
         }
     }
@@ -90,14 +83,9 @@ impl<'a> Password<'a> {
                 return Refusal::new(Code::DiskFull, "no room left in /etc");
             }
         }
-        let locked = ["/etc/shadow.lock", "/etc/passwd.lock"]
-            .into_iter()
-            .any(|file| self.host.has(file));
+        let locked = ["/etc/shadow.lock", "/etc/passwd.lock"].into_iter().any(|file| self.host.has(file));
         if locked {
-            return Refusal::new(
-                Code::ShadowBusy,
-                "the password files are locked by a lock file",
-            );
+            return Refusal::new(Code::ShadowBusy, "the password files are locked by a lock file");
         }
         let how = match ended {
             Ended::Exit(status) => format!("chpasswd ended with status {status}"),
@@ -141,9 +129,7 @@ impl<'a> Password<'a> {
         }
         if let Some(max) = shadow.max_days.filter(|max| (0..99_999).contains(max)) {
             match self.request.choices.interval_days {
-                Some(interval) if max < i64::from(interval) => {
-                    warn("max_days_shorter_than_interval")
-                }
+                Some(interval) if max < i64::from(interval) => warn("max_days_shorter_than_interval"),
                 Some(_) => {}
                 None => warn("max_days_limited"),
             }
@@ -152,7 +138,7 @@ impl<'a> Password<'a> {
 }
 
 impl Credential for Password<'_> {
-    fn check(&self, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal> {
+    fn check(&self, _known: &Known, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal> {
         self.target.check_open()?;
         if !self.target.account.shadowed {
             return Err(Refusal::new(
@@ -179,28 +165,32 @@ impl Credential for Password<'_> {
         Ok(())
     }
 
+    fn usable(&self, _known: &Known) -> Result<(), Refusal> {
+        // The field itself says what opens the account.
+        Ok(())
+    }
+
     fn observe(&self, known: &Known) -> Result<Seen, Refusal> {
         let field = self.shadow()?.field;
         let new = known.new.as_ref() == Some(&field);
+        let locked = |new: &Field| field.is_locked_form_of(new);
+        if known.new.as_ref().is_some_and(locked) {
+            // Neither in force nor gone: `usermod -U` puts it in force.
+            return Ok(Seen { live: Live::Unknown, proof: Some(Proof::Field(field.sha256())) });
+        }
         let live = match known.judge(new, known.old.contains(&field)) {
             // There is one field: the same password set again is the new one.
             Live::Both => Live::New,
             live @ (Live::New | Live::Old | Live::Other | Live::Unknown) => live,
         };
-        Ok(Seen {
-            live,
-            proof: Some(Proof::Field(field.sha256())),
-        })
+        Ok(Seen { live, proof: Some(Proof::Field(field.sha256())) })
     }
 
     fn before(&self, _new: &Field) -> Result<Before, Refusal> {
-        Ok(Before {
-            prev: Some(self.shadow()?.field),
-            absent: false,
-        })
+        Ok(Before { prev: Some(self.shadow()?.field), absent: false })
     }
 
-    fn set(&self, new: &Field, _known: &Known, locks: &Locks) -> Result<(), Failure> {
+    fn set(&self, new: &Field, prev: Option<&Field>, _known: &Known, locks: &Locks) -> Result<(), Failure> {
         let before = self.shadow().map_err(Failure::Unchanged)?.field;
         let ended = self.chpasswd(new, locks).map_err(Failure::Unchanged)?;
         let now = self.shadow().map_err(Failure::Undecided)?.field;
@@ -209,15 +199,21 @@ impl Credential for Password<'_> {
             return Ok(());
         }
         if ended == Ended::Running {
-            return Err(Failure::Undecided(Refusal::new(
-                Code::ToolFailed,
-                "chpasswd does not end",
-            )));
+            return Err(Failure::Undecided(Refusal::new(Code::ToolFailed, "chpasswd does not end")));
         }
         if now == before {
             return Err(Failure::Unchanged(self.why_unchanged(ended)));
         }
-        Err(self.restore(&before, locks))
+        if ended != Ended::Exit(0) {
+            // A chpasswd that failed has written nothing, so it was a person,
+            // whose password is not ours to take back.
+            let refusal = Refusal::new(
+                self.why_unchanged(ended).code,
+                "somebody else changed the password at the same time",
+            );
+            return Err(Failure::Overtaken(refusal));
+        }
+        Err(self.restore(prev.unwrap_or(&before), locks))
     }
 
     fn remove(&self, _keys: &[Fingerprint], _known: &Known) -> Removal {

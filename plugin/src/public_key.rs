@@ -17,17 +17,12 @@ pub(crate) struct Fingerprint(String);
 impl Fingerprint {
     /// The fingerprint of a decoded key.
     pub(crate) fn of(blob: &[u8]) -> Self {
-        Self(format!(
-            "SHA256:{}",
-            BASE64_NOPAD.encode(&Sha256::digest(blob))
-        ))
+        Self(format!("SHA256:{}", BASE64_NOPAD.encode(&Sha256::digest(blob))))
     }
 
     /// Reads a fingerprint; `None` unless it is one of SHA-256.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let digest = BASE64_NOPAD
-            .decode(text.strip_prefix("SHA256:")?.as_bytes())
-            .ok()?;
+        let digest = BASE64_NOPAD.decode(text.strip_prefix("SHA256:")?.as_bytes()).ok()?;
         (digest.len() == 32).then(|| Self(text.to_owned()))
     }
 
@@ -71,6 +66,22 @@ impl PublicKey {
         is_complete(kind, &blob).then_some(Self { kind, blob })
     }
 
+    /// The key in a decoded blob, by the same rules.
+    pub(crate) fn from_blob(blob: &[u8]) -> Option<Self> {
+        let inner = inner_kind(blob)?;
+        let kind = *KINDS.iter().find(|kind| **kind == inner)?;
+        let blob = blob.to_vec();
+        is_complete(kind, &blob).then_some(Self { kind, blob })
+    }
+
+    /// The length of an RSA key in bits; none for other keys.
+    pub(crate) fn rsa_bits(&self) -> Option<usize> {
+        let (kind, rest) = take_string(&self.blob)?;
+        let (_, rest) = take_string(rest)?;
+        let (modulus, _) = take_string(rest)?;
+        (kind == b"ssh-rsa").then(|| rsa_bits(modulus))?
+    }
+
     /// The type, such as `ssh-rsa`.
     pub(crate) const fn kind(&self) -> &'static str {
         self.kind
@@ -87,13 +98,8 @@ impl PublicKey {
     }
 }
 
-const KINDS: [&str; 5] = [
-    "ssh-rsa",
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-];
+const KINDS: [&str; 5] =
+    ["ssh-rsa", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
 
 /// The type that a decoded key names in its first string (RFC 4253 section 6.6).
 pub(crate) fn inner_kind(blob: &[u8]) -> Option<&str> {
@@ -114,8 +120,7 @@ fn is_complete(kind: &str, blob: &[u8]) -> bool {
         let (second, rest) = take_string(rest)?;
         let sound = match kind {
             "ssh-rsa" => {
-                is_positive(first)
-                    && rsa_bits(second).is_some_and(|bits| (2_048..=16_384).contains(&bits))
+                is_positive(first) && rsa_bits(second).is_some_and(|bits| (2_048..=16_384).contains(&bits))
             }
             curve => {
                 let (name, point) = match curve {
@@ -161,8 +166,7 @@ fn rsa_bits(modulus: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const ED25519: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
 
     fn blob(parts: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -193,21 +197,16 @@ mod tests {
         for key in [
             ED25519.to_owned(),
             line("ssh-rsa", &[b"ssh-rsa", &[1, 0, 1], &modulus(2048)]),
-            line(
-                "ecdsa-sha2-nistp256",
-                &[b"ecdsa-sha2-nistp256", b"nistp256", &point(65)],
-            ),
-            line(
-                "ecdsa-sha2-nistp384",
-                &[b"ecdsa-sha2-nistp384", b"nistp384", &point(97)],
-            ),
-            line(
-                "ecdsa-sha2-nistp521",
-                &[b"ecdsa-sha2-nistp521", b"nistp521", &point(133)],
-            ),
+            line("ecdsa-sha2-nistp256", &[b"ecdsa-sha2-nistp256", b"nistp256", &point(65)]),
+            line("ecdsa-sha2-nistp384", &[b"ecdsa-sha2-nistp384", b"nistp384", &point(97)]),
+            line("ecdsa-sha2-nistp521", &[b"ecdsa-sha2-nistp521", b"nistp521", &point(133)]),
         ] {
             let commented = format!("{key} someone@somewhere else");
-            assert_eq!(PublicKey::parse(&commented).expect("a key").line(), key);
+            let read = PublicKey::parse(&commented).expect("a key");
+            assert_eq!(read.line(), key);
+            assert_eq!(PublicKey::from_blob(&read.blob).as_ref(), Some(&read));
+            let bits = (read.kind() == "ssh-rsa").then_some(2048);
+            assert_eq!(read.rsa_bits(), bits);
         }
     }
 
@@ -228,29 +227,15 @@ mod tests {
             ED25519.replace("ssh-ed25519 ", "ssh-ed25519-cert-v01@openssh.com "),
             format!("{ED25519}AA"),
             line("ssh-rsa", &[b"ssh-rsa", &[1, 0, 1], &modulus(1024)]),
-            line(
-                "ssh-rsa",
-                &[b"ssh-rsa", &[1, 0, 1], &modulus(2048), b"more"],
-            ),
+            line("ssh-rsa", &[b"ssh-rsa", &[1, 0, 1], &modulus(2048), b"more"]),
             line("ssh-rsa", &[b"ssh-rsa", &[], &modulus(2048)]),
             line("ssh-rsa", &[b"ssh-ed25519", &[1; 32]]),
             line("ssh-dss", &[b"ssh-dss", &[1; 32]]),
-            line(
-                "ecdsa-sha2-nistp256",
-                &[b"ecdsa-sha2-nistp256", b"nistp384", &[4; 65]],
-            ),
-            line(
-                "ecdsa-sha2-nistp256",
-                &[b"ecdsa-sha2-nistp256", b"nistp256", &[3; 65]],
-            ),
-            line(
-                "sk-ssh-ed25519@openssh.com",
-                &[b"sk-ssh-ed25519@openssh.com", &[1; 32], b"ssh:"],
-            ),
+            line("ecdsa-sha2-nistp256", &[b"ecdsa-sha2-nistp256", b"nistp384", &[4; 65]]),
+            line("ecdsa-sha2-nistp256", &[b"ecdsa-sha2-nistp256", b"nistp256", &[3; 65]]),
+            line("sk-ssh-ed25519@openssh.com", &[b"sk-ssh-ed25519@openssh.com", &[1; 32], b"ssh:"]),
             rsa.replace("ssh-rsa ", "ssh-rsa\t"),
-            rsa.trim_end_matches('=')
-                .trim_end_matches(char::is_alphanumeric)
-                .to_owned(),
+            rsa.trim_end_matches('=').trim_end_matches(char::is_alphanumeric).to_owned(),
         ] {
             assert!(PublicKey::parse(&text).is_none(), "{text:?}");
         }
@@ -260,17 +245,8 @@ mod tests {
     fn fingerprints_are_those_of_ssh_keygen() {
         let key = PublicKey::parse(ED25519).expect("a key");
         let fingerprint = key.fingerprint();
-        assert_eq!(
-            Fingerprint::parse(fingerprint.as_str()),
-            Some(fingerprint.clone())
-        );
-        for bad in [
-            "",
-            "SHA256:",
-            "MD5:00",
-            "SHA256:AAAA",
-            &format!("{fingerprint}="),
-        ] {
+        assert_eq!(Fingerprint::parse(fingerprint.as_str()), Some(fingerprint.clone()));
+        for bad in ["", "SHA256:", "MD5:00", "SHA256:AAAA", &format!("{fingerprint}=")] {
             assert_eq!(Fingerprint::parse(bad), None, "{bad}");
         }
     }

@@ -69,7 +69,8 @@ pub(crate) enum Code {
     AuthorizedKeysSymlink,
     /// The key file is not safe to change.
     AuthorizedKeysUnsafe,
-    /// sshd reads no key file for this user.
+    /// sshd would not let this user in with the key; not lasting, since a
+    /// setting is soon put right.
     KeysDisabled,
     /// No room left.
     DiskFull,
@@ -97,7 +98,6 @@ impl Code {
                 | Self::HomeUnsafe
                 | Self::AuthorizedKeysSymlink
                 | Self::AuthorizedKeysUnsafe
-                | Self::KeysDisabled
         )
     }
 }
@@ -114,10 +114,7 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A refusal with its reason.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-        }
+        Self { code, detail: detail.into() }
     }
 }
 
@@ -326,9 +323,7 @@ pub(crate) fn send(report: &Report) -> ExitCode {
 
 /// Remembers whom to answer if the program fails in a way that nobody foresaw.
 pub(crate) fn expect_answer_to(request: &Request) {
-    let line = Report::new(request, Code::Internal)
-        .with_detail("the program failed")
-        .line();
+    let line = Report::new(request, Code::Internal).with_detail("the program failed").line();
     // A second request never comes, and the first one stays right.
     PANIC_ANSWER.set(line).unwrap_or_default();
 }
@@ -391,13 +386,7 @@ mod tests {
 
     #[test]
     fn no_exit_status_is_one_that_the_agent_or_shell_reserves() {
-        for code in [
-            Code::Ok,
-            Code::Busy,
-            Code::Restored,
-            Code::RestoreFailed,
-            Code::Internal,
-        ] {
+        for code in [Code::Ok, Code::Busy, Code::Restored, Code::RestoreFailed, Code::Internal] {
             for is_final in [false, true] {
                 let mut report = Report::blank(code);
                 report.is_final = is_final;

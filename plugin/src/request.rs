@@ -130,12 +130,7 @@ impl Request {
     ///
     /// [`BadRequest`] with the first rule that is broken.
     pub(crate) fn parse(encoded: &str, instance: &str) -> Result<Self, BadRequest> {
-        let bad = |detail| BadRequest {
-            detail,
-            wrong_instance: false,
-            op: None,
-            rid: None,
-        };
+        let bad = |detail| BadRequest { detail, wrong_instance: false, op: None, rid: None };
         if encoded.len() > MAX_ENCODED_CHARS {
             return Err(bad("the request is too long"));
         }
@@ -147,17 +142,10 @@ impl Request {
             .ok()
             .ok_or_else(|| salvage(&json, "the request is not JSON of the agreed form"))?;
         let (op, rid) = (wire.op, wire.rid.clone());
-        let told = |detail| BadRequest {
-            op: Some(op),
-            rid: Id::parse(&rid).map(|id| id.0),
-            ..bad(detail)
-        };
+        let told = |detail| BadRequest { op: Some(op), rid: Id::parse(&rid).map(|id| id.0), ..bad(detail) };
         let request = Self::check(wire).map_err(told)?;
         if request.instance != instance {
-            return Err(BadRequest {
-                wrong_instance: true,
-                ..told("the request is for another instance")
-            });
+            return Err(BadRequest { wrong_instance: true, ..told("the request is for another instance") });
         }
         Ok(request)
     }
@@ -175,9 +163,7 @@ impl Request {
     pub(crate) fn credential(&self) -> Option<Field> {
         match &self.subject {
             Subject::Password(hash) => hash.clone(),
-            Subject::SshKey(key) => key
-                .as_ref()
-                .map(|key| Field::new(key.fingerprint().as_str())),
+            Subject::SshKey(key) => key.as_ref().map(|key| Field::new(key.fingerprint().as_str())),
         }
     }
 
@@ -189,11 +175,7 @@ impl Request {
             Kind::SshKey => b"sshkey",
         };
         let mut digest = Sha256::new();
-        for part in [
-            kind,
-            self.user.as_str().as_bytes(),
-            credential.expose().as_bytes(),
-        ] {
+        for part in [kind, self.user.as_str().as_bytes(), credential.expose().as_bytes()] {
             digest.update(part);
             digest.update(b"\n");
         }
@@ -215,13 +197,11 @@ impl Request {
         }
         let subject = match (wire.kind, wire.hash, wire.key) {
             (Kind::Password, hash, None) => {
-                let hash =
-                    hash.map(|hash| Field::parse_hash(&hash).ok_or("hash is not a crypt hash"));
+                let hash = hash.map(|hash| Field::parse_hash(&hash).ok_or("hash is not a crypt hash"));
                 Subject::Password(hash.transpose()?)
             }
             (Kind::SshKey, None, key) => {
-                let key =
-                    key.map(|key| PublicKey::parse(&key).ok_or("key is not one plain public key"));
+                let key = key.map(|key| PublicKey::parse(&key).ok_or("key is not one plain public key"));
                 Subject::SshKey(key.transpose()?)
             }
             _ => return Err("the credential is of another kind"),
@@ -256,8 +236,7 @@ impl Request {
             return Err("gen and att count from 1");
         }
         let named = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        if self.instance.is_empty() || self.instance.len() > 64 || !self.instance.bytes().all(named)
-        {
+        if self.instance.is_empty() || self.instance.len() > 64 || !self.instance.bytes().all(named) {
             return Err("inst is not an instance id");
         }
         if self.remove.len() > MAX_REMOVE {

@@ -2,8 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
 
 fn password() -> Value {
     json!({
@@ -82,23 +81,14 @@ fn every_member_is_held_to_its_form() {
         ("ks", json!("other")),
         ("more", json!(1)),
     ] {
-        assert!(
-            read(&with(password(), name, member.clone())).is_err(),
-            "{name} {member}"
-        );
+        assert!(read(&with(password(), name, member.clone())).is_err(), "{name} {member}");
     }
     for (name, member) in [
         ("key", json!(format!("{KEY}\n{KEY}"))),
         ("hash", json!("$6$x$y")),
-        (
-            "remove",
-            json!(vec![format!("SHA256:{}", "A".repeat(43)); 65]),
-        ),
+        ("remove", json!(vec![format!("SHA256:{}", "A".repeat(43)); 65])),
     ] {
-        assert!(
-            read(&with(key(), name, member.clone())).is_err(),
-            "{name} {member}"
-        );
+        assert!(read(&with(key(), name, member.clone())).is_err(), "{name} {member}");
     }
 }
 

@@ -1,12 +1,20 @@
 //! A key in the files that sshd reads for one user.
 //!
 //! The new key is added first and the old one taken out later, in a second
-//! step, so that there is no moment without a key that works.
+//! step, so that there is no moment without a key that works. The old one goes
+//! only while sshd, as far as it can be asked, lets the new one in.
+//!
+//! The new key goes into the first file that sshd names; the old ones are taken
+//! out of all. A further file may be one that is not safe for us to change,
+//! a link for instance. It is then left alone, with a warning. If sshd finds a
+//! key in it, or might, no rotation is begun: which of its keys are this
+//! secret's is known for certain only when they have to go, and then one that
+//! stays would keep the rotation from ever ending.
 
 use crate::authorized_keys::{self, Entry, KeyFile, entries};
 use crate::clock;
 use crate::credential::{Before, Credential, Failure, Known, Removal, Seen};
-use crate::crypt::{Field, FieldState};
+use crate::crypt::Field;
 use crate::host::Host;
 use crate::locks::Locks;
 use crate::public_key::{Fingerprint, PublicKey};
@@ -31,8 +39,6 @@ struct Keys {
     accepted: Vec<Fingerprint>,
     /// All keys, also those whose time is over.
     all: Vec<Fingerprint>,
-    /// A file after the first could not be read.
-    incomplete: Option<Refusal>,
 }
 
 impl<'a> SshKey<'a> {
@@ -50,15 +56,11 @@ impl<'a> SshKey<'a> {
     fn files(&self) -> Result<impl Iterator<Item = KeyFile<'_>>, Refusal> {
         let paths = self.files.as_ref().map_err(Clone::clone)?;
         let (account, groups) = (&self.target.account, self.target.groups.as_slice());
-        Ok(paths
-            .iter()
-            .map(move |path| KeyFile::new(self.host, account, groups, path)))
+        Ok(paths.iter().map(move |path| KeyFile::new(self.host, account, groups, path)))
     }
 
     fn first_file(&self) -> Result<KeyFile<'_>, Refusal> {
-        self.files()?
-            .next()
-            .ok_or_else(|| Refusal::new(Code::KeysDisabled, "sshd names no key file"))
+        self.files()?.next().ok_or_else(|| Refusal::new(Code::KeysDisabled, "sshd names no key file"))
     }
 
     /// Reads all files; only the first, where the new key goes, must be sound.
@@ -69,17 +71,12 @@ impl<'a> SshKey<'a> {
             let content = match file.read() {
                 Ok(content) => content.unwrap_or_default(),
                 Err(refusal) if number == 0 => return Err(refusal),
-                Err(refusal) => {
-                    keys.incomplete = Some(refusal);
-                    continue;
-                }
+                Err(_) => continue,
             };
             let found: Vec<Entry<'_>> = entries(&content).filter_map(|(_, key)| key).collect();
             let accepted = found.iter().filter(|key| key.is_accepted(now));
-            keys.accepted
-                .extend(accepted.map(|key| key.fingerprint.clone()));
-            keys.all
-                .extend(found.into_iter().map(|key| key.fingerprint));
+            keys.accepted.extend(accepted.map(|key| key.fingerprint.clone()));
+            keys.all.extend(found.into_iter().map(|key| key.fingerprint));
         }
         Ok(keys)
     }
@@ -89,6 +86,40 @@ impl<'a> SshKey<'a> {
             Subject::SshKey(key) => key.as_ref(),
             Subject::Password(_) => None,
         }
+    }
+
+    /// Whether sshd can read a file that lets the new key in; where none does,
+    /// the one into which the key would go.
+    fn is_readable(&self, known: &Known) -> Result<bool, Refusal> {
+        let now = clock::unix_seconds();
+        let mut holders = Vec::new();
+        for file in self.files()? {
+            let content = file.read().ok().flatten().unwrap_or_default();
+            let lets_in = |key: &Entry<'_>| is_new(known, &key.fingerprint) && key.is_accepted(now);
+            let mut keys = entries(&content).filter_map(|(_, key)| key);
+            if keys.any(|key| lets_in(&key)) {
+                holders.push(file);
+            }
+        }
+        if holders.is_empty() {
+            holders.push(self.first_file()?);
+        }
+        Ok(holders.iter().any(KeyFile::is_readable_to_sshd))
+    }
+
+    /// The new key: that of the request, else as it stands in a file.
+    fn new_key(&self, known: &Known) -> Result<Option<PublicKey>, Refusal> {
+        if let Some(key) = self.key() {
+            return Ok(Some(key.clone()));
+        }
+        for file in self.files()? {
+            let content = file.read().ok().flatten().unwrap_or_default();
+            let mut keys = entries(&content).filter_map(|(_, key)| key);
+            if let Some(entry) = keys.find(|key| is_new(known, &key.fingerprint)) {
+                return Ok(PublicKey::from_blob(&entry.blob));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes `keys` out of every file, and looks whether they are gone.
@@ -101,10 +132,13 @@ impl<'a> SshKey<'a> {
                 return removal;
             }
         };
-        for file in files {
+        for (number, file) in files.enumerate() {
             let edit = |content: &[u8]| authorized_keys::remove(content, keys);
+            let has_none =
+                || file.visible_keys().is_some_and(|found| !found.iter().any(|key| keys.contains(key)));
             match file.change(&self.request.rid, &edit) {
                 Ok(changed) => removal.changed |= changed,
+                Err(_) if number > 0 && has_none() => removal.skipped = true,
                 Err(refusal) => removal.left = Some(refusal),
             }
         }
@@ -120,80 +154,76 @@ impl<'a> SshKey<'a> {
     }
 }
 
+fn is_new(known: &Known, key: &Fingerprint) -> bool {
+    let new = known.new.as_ref();
+    new.is_some_and(|new| new.expose() == key.as_str())
+}
+
 impl Credential for SshKey<'_> {
-    fn check(&self, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal> {
+    fn check(&self, known: &Known, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal> {
         let target = self.target;
         target.check_open()?;
-        if let Some(shadow) = &target.shadow {
-            // sshd asks PAM, and PAM stops a key as well.
-            if shadow.must_change(clock::unix_days()) {
-                warn("password_expired");
-            }
-            let locked = matches!(
-                shadow.field.state(),
-                FieldState::Locked | FieldState::NoPassword
-            );
-            if locked && target.sshd.value("usepam") == Some("no") {
-                warn("locked_and_sshd_without_pam");
-            }
+        // sshd asks PAM, and PAM stops a key as well.
+        let shadow = target.shadow.as_ref();
+        if shadow.is_some_and(|shadow| shadow.must_change(clock::unix_days())) {
+            warn("password_expired");
         }
         if !target.sshd.installed {
             warn("sshd_not_found");
-        } else if !target.sshd.is_known() {
-            warn("sshd_settings_unknown");
         }
-        if target.sshd.value("pubkeyauthentication") == Some("no") {
-            warn("pubkeyauthentication_off");
+        for (number, file) in self.files()?.enumerate() {
+            let Err(refusal) = file.read() else {
+                continue;
+            };
+            let has_none = || file.visible_keys().is_some_and(|found| found.is_empty());
+            if number == 0 || !has_none() {
+                return Err(refusal);
+            }
+            warn("other_key_file_unsafe");
         }
-        let (_, way) = target.ways(self.host, self.key().map(PublicKey::kind));
+        self.usable(known)?;
+        let (_, way) = target.ways(self.host, self.key());
         if way == Way::Blocked {
             warn("key_login_blocked");
         }
-        if self.keys()?.incomplete.is_some() {
-            warn("other_key_file_unsafe");
+        Ok(())
+    }
+
+    fn usable(&self, known: &Known) -> Result<(), Refusal> {
+        let disabled = |detail| Refusal::new(Code::KeysDisabled, detail);
+        let key = self.new_key(known)?;
+        if let Some(obstacle) = self.target.key_obstacle(key.as_ref()) {
+            return Err(disabled(obstacle));
         }
-        if !self.first_file()?.is_readable_to_sshd() {
-            warn("key_file_unreadable_to_sshd");
+        if !self.is_readable(known)? {
+            return Err(disabled("sshd, with the rights of the user, cannot read the key file"));
         }
         Ok(())
     }
 
     fn observe(&self, known: &Known) -> Result<Seen, Refusal> {
         let keys = self.keys()?;
-        let is_new = |key: &&Fingerprint| {
-            known
-                .new
-                .as_ref()
-                .is_some_and(|new| new.expose() == key.as_str())
-        };
-        let new = keys.accepted.iter().find(is_new);
-        let old = keys
-            .accepted
-            .iter()
-            .any(|key| known.old.iter().any(|old| old.expose() == key.as_str()));
+        let new = keys.accepted.iter().find(|key| is_new(known, key));
+        let old = keys.accepted.iter().any(|key| known.old.iter().any(|old| old.expose() == key.as_str()));
+        // A key that opens nothing proves nothing.
+        let proof = new.filter(|_| self.usable(known).is_ok());
         Ok(Seen {
             live: known.judge(new.is_some(), old),
-            proof: new.map(|key| Proof::Key(key.as_str().to_owned())),
+            proof: proof.map(|key| Proof::Key(key.as_str().to_owned())),
         })
     }
 
     fn before(&self, new: &Field) -> Result<Before, Refusal> {
         let keys = self.keys()?;
-        Ok(Before {
-            prev: None,
-            absent: !keys.all.iter().any(|key| key.as_str() == new.expose()),
-        })
+        Ok(Before { prev: None, absent: !keys.all.iter().any(|key| key.as_str() == new.expose()) })
     }
 
-    fn set(&self, _new: &Field, known: &Known, _locks: &Locks) -> Result<(), Failure> {
-        let key = self.key().ok_or_else(|| {
-            Failure::Unchanged(Refusal::new(Code::BadRequest, "apply needs a key"))
-        })?;
-        let former: Vec<Fingerprint> = known
-            .old
-            .iter()
-            .filter_map(|old| Fingerprint::parse(old.expose()))
-            .collect();
+    fn set(&self, _new: &Field, _prev: Option<&Field>, known: &Known, _locks: &Locks) -> Result<(), Failure> {
+        let key = self
+            .key()
+            .ok_or_else(|| Failure::Unchanged(Refusal::new(Code::BadRequest, "apply needs a key")))?;
+        let former: Vec<Fingerprint> =
+            known.old.iter().filter_map(|old| Fingerprint::parse(old.expose())).collect();
         let sid = self.request.sid.as_str();
         let mark = format!("strongroom:{}", sid.get(..8).unwrap_or(sid));
         let (generation, now) = (self.request.generation, clock::unix_seconds());
@@ -206,16 +236,7 @@ impl Credential for SshKey<'_> {
     }
 
     fn remove(&self, keys: &[Fingerprint], known: &Known) -> Removal {
-        let going: Vec<Fingerprint> = keys
-            .iter()
-            .filter(|key| {
-                known
-                    .new
-                    .as_ref()
-                    .is_none_or(|new| new.expose() != key.as_str())
-            })
-            .cloned()
-            .collect();
+        let going: Vec<Fingerprint> = keys.iter().filter(|key| !is_new(known, key)).cloned().collect();
         self.remove_everywhere(&going)
     }
 

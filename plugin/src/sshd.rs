@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::accounts::{Account, Group};
 use crate::host::Host;
+use crate::public_key::PublicKey;
 use crate::tool::{self, Ended};
 use crate::user_name::UserName;
 
@@ -57,10 +58,7 @@ impl Sshd {
             Ok((Ended::Exit(0), output)) => String::from_utf8_lossy(output),
             Ok(_) | Err(_) => "".into(),
         };
-        Self {
-            installed: true,
-            settings: Self::read(&text),
-        }
+        Self { installed: true, settings: Self::read(&text) }
     }
 
     /// Whether the settings are known.
@@ -78,8 +76,12 @@ impl Sshd {
     ///
     /// # Errors
     ///
-    /// A clause, where there are none or one cannot be expanded.
+    /// A clause, where there are none, one cannot be expanded, or there is an
+    /// sshd that does not say: the default may be a file that it never reads.
     pub(crate) fn key_files(&self, account: &Account) -> Result<Vec<String>, &'static str> {
+        if self.installed && !self.is_known() {
+            return Err("sshd does not tell its settings: see what `sshd -T` says");
+        }
         let files = self.value("authorizedkeysfile").unwrap_or(DEFAULT_FILES);
         if files == "none" {
             return Err("sshd reads no key files for this user");
@@ -87,10 +89,8 @@ impl Sshd {
         if !account.home.starts_with('/') {
             return Err("the home folder is not an absolute path");
         }
-        let files: Option<Vec<String>> = files
-            .split_ascii_whitespace()
-            .map(|file| expand(file, account))
-            .collect();
+        let files: Option<Vec<String>> =
+            files.split_ascii_whitespace().map(|file| expand(file, account)).collect();
         match files {
             Some(files) if !files.is_empty() => Ok(files),
             Some(_) | None => Err("the names of the key files cannot be expanded"),
@@ -103,38 +103,86 @@ impl Sshd {
             return Way::Unknown;
         }
         let is = |name: &str, wanted: &str| self.value(name) == Some(wanted);
-        let keyboard = is("kbdinteractiveauthentication", "yes")
-            || is("challengeresponseauthentication", "yes");
+        let keyboard =
+            is("kbdinteractiveauthentication", "yes") || is("challengeresponseauthentication", "yes");
         let asked = is("passwordauthentication", "yes") || (keyboard && is("usepam", "yes"));
         let root = account.uid != 0 || is("permitrootlogin", "yes");
         self.admits(account, groups).and(asked && root)
     }
 
-    /// Whether this user may log on with a key of type `kind`.
-    pub(crate) fn key_way(&self, account: &Account, groups: &[Group], kind: Option<&str>) -> Way {
+    /// Whether this user may log on with `key`; without one, with some key.
+    pub(crate) fn key_way(&self, account: &Account, groups: &[Group], key: Option<&PublicKey>) -> Way {
         if !self.is_known() {
             return Way::Unknown;
         }
-        let root = account.uid != 0
-            || matches!(
-                self.value("permitrootlogin"),
-                Some("yes" | "without-password" | "prohibit-password")
-            );
-        let asked = self.value("pubkeyauthentication") != Some("no");
-        let accepted = kind.is_none_or(|kind| self.accepts(kind));
-        self.admits(account, groups).and(asked && root && accepted)
+        let open = self.key_obstacle(account, groups, key).is_none();
+        self.admits(account, groups).and(open)
     }
 
-    /// Whether signatures of a key of type `kind` are taken.
+    /// The setting for which this user certainly cannot log on with `key`, as
+    /// a clause; none if nothing is known to be in the way.
+    pub(crate) fn key_obstacle(
+        &self,
+        account: &Account,
+        groups: &[Group],
+        key: Option<&PublicKey>,
+    ) -> Option<&'static str> {
+        if !self.is_known() {
+            return None;
+        }
+        let root_may =
+            matches!(self.value("permitrootlogin"), Some("yes" | "without-password" | "prohibit-password"));
+        let checks = [
+            (self.value("pubkeyauthentication") == Some("no"), "sshd takes no keys (PubkeyAuthentication)"),
+            (!self.asks_for_keys(), "sshd asks for no key (AuthenticationMethods)"),
+            (account.uid == 0 && !root_may, "sshd lets root in with no key (PermitRootLogin)"),
+            (
+                self.admits(account, groups) == Way::Blocked,
+                "sshd shuts this user out (AllowUsers, DenyUsers, AllowGroups, DenyGroups)",
+            ),
+            (
+                key.is_some_and(|key| !self.accepts(key.kind())),
+                "sshd takes no keys of this type (PubkeyAcceptedAlgorithms)",
+            ),
+            (
+                key.and_then(PublicKey::rsa_bits).is_some_and(|bits| bits < self.least_rsa_bits()),
+                "the key is too short for sshd (RequiredRSASize)",
+            ),
+        ];
+        let mut found = checks.into_iter().filter(|(stands, _)| *stands);
+        found.next().map(|(_, clause)| clause)
+    }
+
+    /// Whether one of the lists of AuthenticationMethods names keys.
+    fn asks_for_keys(&self) -> bool {
+        let lists = self.value("authenticationmethods").unwrap_or("any");
+        lists == "any"
+            || lists.split([' ', ',']).any(|method| method == "publickey" || method.starts_with("publickey:"))
+    }
+
+    /// Whether signatures of a key of type `kind` are taken. RSA keys sign by
+    /// three names, of which one is that of the key (RFC 8332 section 3).
     fn accepts(&self, kind: &str) -> bool {
-        let list = self
-            .value("pubkeyacceptedalgorithms")
-            .or_else(|| self.value("pubkeyacceptedkeytypes"));
-        list.is_none_or(|list| {
-            list.split(',').any(|algorithm| {
-                algorithm == kind || (kind == "ssh-rsa" && algorithm.starts_with("rsa-sha2-"))
-            })
-        })
+        let list = self.value("pubkeyacceptedalgorithms").or_else(|| self.value("pubkeyacceptedkeytypes"));
+        let names: &[&str] = match kind {
+            "ssh-rsa" => &["ssh-rsa", "rsa-sha2-256", "rsa-sha2-512"],
+            kind => &[kind],
+        };
+        let is_listed = |list: &str, name: &str| {
+            let is_meant = |pattern: &str| matches(pattern.as_bytes(), name.as_bytes());
+            let denied = list.split(',').filter_map(|pattern| pattern.strip_prefix('!')).any(is_meant);
+            !denied && list.split(',').any(is_meant)
+        };
+        list.is_none_or(|list| names.iter().any(|name| is_listed(list, name)))
+    }
+
+    /// The shortest RSA key that is taken, in bits; 0 where sshd has no such
+    /// rule. `RSAMinSize` is what Red Hat called it first.
+    fn least_rsa_bits(&self) -> usize {
+        self.value("requiredrsasize")
+            .or_else(|| self.value("rsaminsize"))
+            .and_then(|bits| bits.parse().ok())
+            .unwrap_or(0)
     }
 
     /// The lists of users and groups.
@@ -172,10 +220,7 @@ impl Sshd {
         let mut way = Way::Blocked;
         for entry in entries {
             let (pattern, place) = entry.split_once('@').unwrap_or((entry, ""));
-            if names
-                .iter()
-                .any(|name| matches(pattern.as_bytes(), name.as_bytes()))
-            {
+            if names.iter().any(|name| matches(pattern.as_bytes(), name.as_bytes())) {
                 if place.is_empty() {
                     return Some(Way::Open);
                 }
@@ -239,96 +284,5 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sshd(text: &str) -> Sshd {
-        Sshd {
-            installed: true,
-            settings: Sshd::read(text),
-        }
-    }
-
-    fn account(name: &str, uid: u32) -> Account {
-        Account {
-            name: name.to_owned(),
-            uid,
-            gid: uid,
-            home: format!("/home/{name}"),
-            shell: "/bin/sh".to_owned(),
-            shadowed: true,
-        }
-    }
-
-    #[test]
-    fn key_files_are_expanded_as_sshd_does() {
-        let files = |value: &str| {
-            sshd(&format!("authorizedkeysfile {value}\n")).key_files(&account("a", 7))
-        };
-        assert_eq!(
-            files(".ssh/authorized_keys /etc/keys/%u %h/k /k/%U/100%%"),
-            Ok(vec![
-                "/home/a/.ssh/authorized_keys".to_owned(),
-                "/etc/keys/a".to_owned(),
-                "/home/a/k".to_owned(),
-                "/k/7/100%".to_owned(),
-            ])
-        );
-        assert!(files("none").is_err());
-        assert!(files("%x/keys").is_err());
-        assert_eq!(
-            Sshd::default()
-                .key_files(&account("a", 7))
-                .map(|files| files.len()),
-            Ok(2)
-        );
-    }
-
-    #[test]
-    fn the_way_in_follows_the_settings() {
-        let root = account("root", 0);
-        let user = account("ann", 1000);
-        let groups = [Group {
-            gid: 1,
-            name: "ops".to_owned(),
-        }];
-        let base = "passwordauthentication yes\npubkeyauthentication yes\npermitrootlogin without-password\n";
-        for (more, who, password, key) in [
-            ("", &root, Way::Blocked, Way::Open),
-            ("", &user, Way::Open, Way::Open),
-            ("denyusers an?\n", &user, Way::Blocked, Way::Blocked),
-            (
-                "allowusers bob\nallowusers a*\n",
-                &user,
-                Way::Open,
-                Way::Open,
-            ),
-            ("allowusers bob\n", &user, Way::Blocked, Way::Blocked),
-            (
-                "allowusers ann@10.0.0.0/8\n",
-                &user,
-                Way::Unknown,
-                Way::Unknown,
-            ),
-            ("allowgroups ops\n", &user, Way::Open, Way::Open),
-            ("denygroups ops\n", &user, Way::Blocked, Way::Blocked),
-            (
-                "pubkeyacceptedalgorithms ssh-rsa,rsa-sha2-512\n",
-                &user,
-                Way::Open,
-                Way::Blocked,
-            ),
-        ] {
-            let sshd = sshd(&format!("{base}{more}"));
-            assert_eq!(sshd.password_way(who, &groups), password, "{more}");
-            assert_eq!(
-                sshd.key_way(who, &groups, Some("ssh-ed25519")),
-                key,
-                "{more}"
-            );
-        }
-        assert_eq!(Sshd::default().password_way(&user, &groups), Way::Unknown);
-        let rsa = sshd("pubkeyacceptedalgorithms rsa-sha2-256\n");
-        assert_eq!(rsa.key_way(&user, &groups, Some("ssh-rsa")), Way::Open);
-    }
-}
+#[path = "sshd_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::crypt::FieldState;
 use crate::host::Host;
 use crate::journal::{Journal, Phase};
+use crate::public_key::PublicKey;
 use crate::report::{Code, Refusal};
 use crate::sshd::{Sshd, Way};
 use crate::tool::{self, Ended};
@@ -62,16 +63,25 @@ impl Target {
     pub(crate) fn check_open(&self) -> Result<(), Refusal> {
         let today = clock::unix_days();
         match &self.shadow {
-            Some(shadow) if shadow.is_expired(today) => Err(Refusal::new(
-                Code::AccountExpired,
-                "the account has expired",
-            )),
+            Some(shadow) if shadow.is_expired(today) => {
+                Err(Refusal::new(Code::AccountExpired, "the account has expired"))
+            }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// The ways in, by password and by a key of type `kind`.
-    pub(crate) fn ways(&self, host: &Host, kind: Option<&str>) -> (Way, Way) {
+    /// Why this user certainly cannot log on with `key`, as a clause.
+    pub(crate) fn key_obstacle(&self, key: Option<&PublicKey>) -> Option<&'static str> {
+        // A field that begins so is what OpenSSH calls locked on Linux.
+        let locked = self.shadow.as_ref().is_some_and(|shadow| shadow.field.expose().starts_with('!'));
+        if locked && self.sshd.value("usepam") == Some("no") {
+            return Some("the account is locked, which sshd minds where it does not use PAM");
+        }
+        self.sshd.key_obstacle(&self.account, &self.groups, key)
+    }
+
+    /// The ways in, by password and by `key`.
+    pub(crate) fn ways(&self, host: &Host, key: Option<&PublicKey>) -> (Way, Way) {
         let shell = self.account.shell.as_str();
         let shut = shell.ends_with("/nologin")
             || shell.ends_with("/false")
@@ -79,10 +89,11 @@ impl Target {
         if shut {
             return (Way::Blocked, Way::Blocked);
         }
-        (
-            self.sshd.password_way(&self.account, &self.groups),
-            self.sshd.key_way(&self.account, &self.groups, kind),
-        )
+        let by_key = match self.key_obstacle(key) {
+            Some(_) => Way::Blocked,
+            None => self.sshd.key_way(&self.account, &self.groups, key),
+        };
+        (self.sshd.password_way(&self.account, &self.groups), by_key)
     }
 }
 
@@ -92,10 +103,7 @@ fn missing(host: &Host, user: &UserName) -> Refusal {
         matches!(answer, Ok((Ended::Exit(0), output)) if !output.is_empty())
     });
     if known {
-        Refusal::new(
-            Code::NotLocalUser,
-            "the user is not in /etc/passwd but comes from a directory",
-        )
+        Refusal::new(Code::NotLocalUser, "the user is not in /etc/passwd but comes from a directory")
     } else {
         Refusal::new(Code::UserMissing, "no such user")
     }
@@ -159,7 +167,7 @@ impl Facts {
     pub(crate) fn of(
         host: &Host,
         target: Result<&Target, &Refusal>,
-        key_kind: Option<&str>,
+        key: Option<&PublicKey>,
         journal: &Journal,
     ) -> Self {
         let (user, sshd, ways) = match target {
@@ -179,13 +187,10 @@ impl Facts {
                     found: target.sshd.installed,
                     settings: SHOWN.into_iter().filter_map(value).collect(),
                 };
-                (user, sshd, target.ways(host, key_kind))
+                (user, sshd, target.ways(host, key))
             }
             Err(refusal) => {
-                let user = UserFacts {
-                    exists: refusal.code == Code::NotLocalUser,
-                    ..UserFacts::default()
-                };
+                let user = UserFacts { exists: refusal.code == Code::NotLocalUser, ..UserFacts::default() };
                 (user, SshdFacts::default(), (Way::Unknown, Way::Unknown))
             }
         };

@@ -41,11 +41,7 @@ pub(crate) fn feed(
 ) -> io::Result<Ended> {
     let mut command = command(path, arguments);
     // A group of its own: whoever kills ours leaves it to finish its write.
-    command
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = locks.inherited(|| command.spawn())?;
     if let Some(mut pipe) = child.stdin.take() {
         // Less than a pipe holds, so this never waits; and a program that ends
@@ -67,25 +63,19 @@ pub(crate) fn ask(
     max_bytes: u64,
 ) -> io::Result<(Ended, Vec<u8>)> {
     let deadline = Instant::now() + limit;
-    let mut child = command(path, arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child =
+        command(path, arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let (sender, receiver) = mpsc::channel();
     if let Some(pipe) = child.stdout.take() {
         thread::spawn(move || {
             let mut output = Vec::new();
             // Half an output is as good as none: the status decides.
-            pipe.take(max_bytes)
-                .read_to_end(&mut output)
-                .unwrap_or_default();
+            pipe.take(max_bytes).read_to_end(&mut output).unwrap_or_default();
             sender.send(output).unwrap_or_default();
         });
     }
-    let output = receiver
-        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        .unwrap_or_default();
+    let output =
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or_default();
     let ended = wait(&mut child, deadline)?;
     Ok((ended, output))
 }

@@ -15,9 +15,7 @@ impl UserName {
     /// Reads a name; `None` if it breaks a rule.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let length = (1..=32).contains(&text.len());
-        let harmless = text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b":/,=\"'`\\".contains(&b));
+        let harmless = text.bytes().all(|b| b.is_ascii_graphic() && !b":/,=\"'`\\".contains(&b));
         let special = text.starts_with('-') || text == "." || text == "..";
         (length && harmless && !special).then(|| Self(text.to_owned()))
     }
@@ -40,15 +38,7 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_accepted() {
-        for name in [
-            "root",
-            "ecs-user",
-            "_apt",
-            "a",
-            "web.01",
-            "build$",
-            &"x".repeat(32),
-        ] {
+        for name in ["root", "ecs-user", "_apt", "a", "web.01", "build$", &"x".repeat(32)] {
             assert!(UserName::parse(name).is_some(), "{name}");
         }
     }

@@ -44,6 +44,8 @@ pub struct ApiError {
     pub detail: Option<Box<AccessDeniedDetail>>,
     /// When to try again, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// What really happened, for the log only.
+    pub cause: Option<Box<str>>,
 }
 
 impl ApiError {
@@ -54,7 +56,7 @@ impl ApiError {
         status: u16,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { code: code.into(), status, message: message.into(), detail: None, retry_after_ms: None }
+        Self { code: code.into(), status, message: message.into(), detail: None, retry_after_ms: None, cause: None }
     }
 
     /// 400 `InvalidParameter`.
@@ -87,6 +89,20 @@ impl ApiError {
             500,
             "The request failed for a reason that lies inside the service. Give the RequestId to its operator.",
         )
+    }
+
+    /// The same error with its cause for the log.
+    #[must_use]
+    fn because(mut self, error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        self.cause = Some(text.into());
+        self
     }
 
     /// 503 `ServiceUnavailableTemporary`.
@@ -160,28 +176,30 @@ impl From<AuthError> for ApiError {
 
 impl From<SealError> for ApiError {
     fn from(error: SealError) -> Self {
-        match error {
+        let public = match &error {
             SealError::Token(_) => Self::unavailable("The hardware security module cannot be reached now: try again."),
             SealError::Format(_) | SealError::NotAuthentic | SealError::Local | SealError::UnknownKey => Self::internal(),
-        }
+        };
+        public.because(&error)
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match error {
+        let public = match &error {
             StoreError::Conflict | StoreError::Unavailable(_) | StoreError::Locked => {
                 Self::unavailable("The database cannot be used now: try again.")
             }
             StoreError::Exists | StoreError::Damaged(_) | StoreError::Newer { .. } => Self::internal(),
-        }
+        };
+        public.because(&error)
     }
 }
 
 impl From<VaultError> for ApiError {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::Altered(_) => Self::internal(),
+            VaultError::Altered(error) => Self::internal().because(&error),
             VaultError::Contended => Self::unavailable("The secret is being changed by others: try again."),
             VaultError::Exists => {
                 Self::new("Rejected.ResourceExist", 409, "A secret of that name exists: choose another name.")
@@ -222,7 +240,7 @@ impl From<VaultError> for ApiError {
 impl From<RotationError> for ApiError {
     fn from(error: RotationError) -> Self {
         match error {
-            RotationError::InProgress => Self::from(VaultError::Rotating),
+            RotationError::InProgress | RotationError::NotDue => Self::from(VaultError::Rotating),
             RotationError::NotManaged => Self::unsupported("Secrets of type Generic are not rotated by the service."),
             RotationError::NotYet(what) => Self::unsupported(what),
             RotationError::NoCloud => Self::unsupported(
@@ -258,7 +276,8 @@ impl From<IdentityError> for ApiError {
             IdentityError::Policy(error) => Self::new("MalformedPolicyDocument", 400, sentence(&error)),
             IdentityError::Seal(error) => error.into(),
             IdentityError::Store(error) => error.into(),
-            IdentityError::Altered(_) | IdentityError::Directory(_) => Self::internal(),
+            IdentityError::Altered(error) => Self::internal().because(&error),
+            IdentityError::Directory(error) => Self::internal().because(&*error),
         }
     }
 }

@@ -20,9 +20,17 @@ use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
 
 use super::ApiError;
-use super::gate::Gate;
+use super::gate::{self, Gate};
 use super::transport::{Activity, Transport};
 use super::wire::{Call, Peer, Reply};
+
+/// Requests that one HTTP/2 connection may have under way.
+const STREAMS: u32 = 64;
+/// Bytes that it may send ahead of what is read: of one body, and of all.
+const STREAM_WINDOW: u32 = 64 * 1_024;
+const CONNECTION_WINDOW: u32 = 256 * 1_024;
+/// Bodies that one connection may have received at once.
+const BODIES: usize = 8;
 
 /// Limits of the listener.
 #[derive(Debug, Clone)]
@@ -51,7 +59,7 @@ impl Default for Limits {
             // A value of 30,720 bytes, each written as three, and the rest of a form.
             body_bytes: 192 * 1_024,
             bodies: 512,
-            header_bytes: 64 * 1_024,
+            header_bytes: 32 * 1_024,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body: Duration::from_secs(20),
@@ -96,8 +104,9 @@ pub async fn serve(
             gate: Arc::clone(&gate),
             limits: Arc::clone(&limits),
             bodies: Arc::clone(&bodies),
+            own_bodies: Arc::new(Semaphore::new(BODIES)),
             activity: Arc::new(Activity::default()),
-            _slot: Arc::new(slot),
+            slot: Arc::new(slot),
         };
         tokio::spawn(connection(stream, address, server, stop.clone()));
     }
@@ -123,9 +132,11 @@ struct Server {
     gate: Arc<Gate>,
     limits: Arc<Limits>,
     bodies: Arc<Semaphore>,
+    /// The share of one connection, so that few do not take it all.
+    own_bodies: Arc<Semaphore>,
     activity: Arc<Activity>,
     /// Free again when the connection has ended and every call of it too.
-    _slot: Arc<OwnedSemaphorePermit>,
+    slot: Arc<OwnedSemaphorePermit>,
 }
 
 async fn connection(stream: TcpStream, address: SocketAddr, server: Server, mut stop: watch::Receiver<bool>) {
@@ -214,20 +225,21 @@ where
     let limits = &*server.limits;
     let mut connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(limits.header_bytes)
         .keep_alive_interval(limits.head)
         .keep_alive_timeout(limits.handshake)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
+    let limit = tokio::select! {
         result = &mut connection => return result,
-        () = told(stop) => {}
-        () = server.activity.pauses(limits.head) => {}
-    }
+        // Calls under way have their own limits; a client that never ends is cut.
+        () = told(stop) => limits.body.saturating_add(limits.head),
+        () = server.activity.pauses(limits.head) => limits.head,
+    };
     Pin::new(&mut connection).graceful_shutdown();
-    // Calls under way have their own limits; a client that never ends is cut.
-    let end = limits.body.saturating_add(limits.head);
-    tokio::time::timeout(end, connection).await.unwrap_or(Ok(()))
+    tokio::time::timeout(limit, connection).await.unwrap_or(Ok(()))
 }
 
 /// The answer to a head that could not be read, recorded like any refusal.
@@ -283,7 +295,11 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) ->
     }
     let received = async {
         // Most requests have no body and wait for nobody.
-        let _room = if body.is_end_stream() { None } else { server.bodies.acquire().await.ok() };
+        let _room = if body.is_end_stream() {
+            None
+        } else {
+            Some((server.own_bodies.acquire().await, server.bodies.acquire().await))
+        };
         read(body, limits.body_bytes).await
     };
     match tokio::time::timeout(limits.body, received).await {
@@ -299,13 +315,22 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) ->
     }
 }
 
-/// A call that was received is carried out and recorded also when its client
+/// A change that was received is carried out and recorded also when its client
 /// goes away: hyper drops the future then, and a change that was committed but
-/// not taken into memory would leave the two in disagreement.
+/// not taken into memory would leave the two in disagreement. A read leaves
+/// nothing behind, and is spared the task of its own.
 async fn serve_to_the_end(call: Call, server: &Server) -> Response<Full<Bytes>> {
+    if gate::is_read(&call) {
+        return server.gate.serve(call).await;
+    }
     let (request_id, host) = (call.request_id.clone(), call.host().to_owned());
-    let server = server.clone();
-    let served = tokio::spawn(async move { server.gate.serve(call).await }).await;
+    let (gate, slot) = (Arc::clone(&server.gate), Arc::clone(&server.slot));
+    let served = tokio::spawn(async move {
+        let response = gate.serve(call).await;
+        drop(slot);
+        response
+    });
+    let served = served.await;
     served.unwrap_or_else(|error| {
         tracing::error!(request_id = %request_id, error = %error, "a call was not served to its end");
         Reply::unrecorded(ApiError::internal(), &request_id, &host)

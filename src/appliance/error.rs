@@ -79,6 +79,14 @@ pub enum ApplianceError {
     /// The client for the cloud could not be made.
     #[error("prepare the client for Cloud Assistant")]
     Cloud(#[source] crate::rpc::client::ClientError),
+    /// The limit of open files does not hold the connections.
+    #[error("the limit of open files is {current}, and {needed} are needed: set LimitNOFILE, or lower limits.connections")]
+    Files {
+        /// Connections and what else is open.
+        needed: u64,
+        /// The limit.
+        current: u64,
+    },
     /// No random numbers could be had.
     #[error("get random numbers from the system")]
     Random,

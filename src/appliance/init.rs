@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use strongroom_hsm::{KeyKind, KeyRef, KeyService, KnownKey, SecretBytes, TokenConfig, initialize_token};
 
-use super::keys::{VAULT, VaultKeys, secret_file, worker};
+use super::keys::{PIN_REFUSED, VAULT, VaultKeys, pin_file, worker};
 use super::notes::{Notes, random};
 use super::parts::{AUDIT, DATABASE};
 use super::{ApplianceError, SystemClock, certificate};
@@ -90,7 +90,8 @@ struct Token {
 ///
 /// [`ApplianceError`]; what was made so far stays in the folder and is of no use.
 pub async fn init(options: &InitOptions) -> Result<InitReport, ApplianceError> {
-    let dir = std::path::absolute(&options.data_dir).map_err(ApplianceError::file("find", &options.data_dir))?;
+    let dir =
+        std::path::absolute(&options.data_dir).map_err(ApplianceError::file("find", &options.data_dir))?;
     prepare_folder(&dir)?;
     let name: [u8; 4] = random();
     let origin = format!("strongroom/vault-{}", data_encoding::HEXLOWER.encode(&name));
@@ -99,12 +100,13 @@ pub async fn init(options: &InitOptions) -> Result<InitReport, ApplianceError> {
         None => made_up_account()?,
     };
     let token = make_token(options, &dir, &origin).await?;
-    let (service, keys) = make_keys(&token, &origin, &account, &options.region).await?;
+    let (service, keys) = make_keys(&token, &dir, &origin, &account, &options.region).await?;
     let serial = service.status().token_serial;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // SQLite gives its log beside the database the mode that it finds here.
+    write(&dir.join(DATABASE), &[], 0o600)?;
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.join(DATABASE), Blocking::new(1))?);
-    owner_only(&dir.join(DATABASE))?;
     let integrity = Arc::new(Integrity::derive(&service, &keys.integrity.key, &origin).await?);
     let row = integrity.guard("settings", VAULT, &keys)?;
     store.commit(vec![Change::PutSetting { name: VAULT, row }]).await?;
@@ -116,7 +118,8 @@ pub async fn init(options: &InitOptions) -> Result<InitReport, ApplianceError> {
     let notes = Notes { account: &account, region: &options.region, clock: &*clock, node: &origin };
     let labels: Vec<String> = keys.known().iter().map(|k| k.key.label.clone()).collect();
     let labels = labels.join(", ");
-    let facts = [("TokenSerial", serial.as_str()), ("Keys", labels.as_str()), ("UserName", options.admin.as_str())];
+    let facts =
+        [("TokenSerial", serial.as_str()), ("Keys", labels.as_str()), ("UserName", options.admin.as_str())];
     let access = notes.with("KeyCeremony", &facts, async |event| recorder.change(event).await).await?;
 
     let masters: Vec<MasterKey> = keys.masters();
@@ -170,11 +173,6 @@ fn prepare_folder(dir: &Path) -> Result<(), ApplianceError> {
     builder.create(dir.join("tls")).map_err(ApplianceError::file("make the folder", &dir.join("tls")))
 }
 
-fn owner_only(path: &Path) -> Result<(), ApplianceError> {
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    fs::set_permissions(path, mode).map_err(ApplianceError::file("protect", path))
-}
-
 /// Writes a new file, durable when this returns.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ApplianceError> {
     let mut file = OpenOptions::new()
@@ -222,7 +220,10 @@ async fn make_token(options: &InitOptions, dir: &Path, origin: &str) -> Result<T
         source: std::io::ErrorKind::NotFound.into(),
     })?;
     let tokens = dir.join("token");
-    fs::DirBuilder::new().mode(0o700).create(&tokens).map_err(ApplianceError::file("make the folder", &tokens))?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&tokens)
+        .map_err(ApplianceError::file("make the folder", &tokens))?;
     let conf = dir.join("softhsm2.conf");
     let text = format!(
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
@@ -239,6 +240,7 @@ async fn make_token(options: &InitOptions, dir: &Path, origin: &str) -> Result<T
 
 async fn make_keys(
     token: &Token,
+    dir: &Path,
     origin: &str,
     account: &AccountId,
     region: &RegionId,
@@ -246,9 +248,10 @@ async fn make_keys(
     let config = TokenConfig {
         token_serial: token.serial.clone(),
         softhsm_conf: token.softhsm_conf.clone(),
+        pin_marker: Some(dir.join(PIN_REFUSED)),
         ..TokenConfig::new(token.module.clone(), token.label.clone())
     };
-    let service = KeyService::start(worker()?, config, secret_file(&token.pin_file)?, Vec::new()).await?;
+    let service = KeyService::start(worker()?, config, pin_file(&token.pin_file)?, Vec::new()).await?;
     let make = async |name: &str, kind: KeyKind| -> Result<KnownKey, ApplianceError> {
         let key = KeyRef { label: format!("{origin}/{name}"), id: random(), kind };
         Ok(service.generate(&key).await?)

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use strongroom_hsm::{KeyService, KnownKey, SecretBytes, TokenConfig, WorkerProgram};
 
@@ -15,6 +16,9 @@ use crate::store::{Store, StoreError};
 
 /// The name of the setting that keeps the vault's identity and keys.
 pub(super) const VAULT: &str = "vault";
+
+/// The file, below the data folder, that remembers which PIN a token refused.
+pub(super) const PIN_REFUSED: &str = "pin-refused";
 
 /// What makes a database the database of one vault.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,7 +53,10 @@ impl VaultKeys {
 
     /// The master keys for the sealer.
     pub(super) fn masters(&self) -> Vec<MasterKey> {
-        self.masters.iter().map(|(version, known)| MasterKey { key: known.key.clone(), version: *version }).collect()
+        self.masters
+            .iter()
+            .map(|(version, known)| MasterKey { key: known.key.clone(), version: *version })
+            .collect()
     }
 
     /// Derives the integrity key and checks with it the very row that named it.
@@ -81,14 +88,14 @@ pub(super) fn token(config: &Config) -> TokenConfig {
         sessions: config.hsm.sessions,
         softhsm_conf: config.hsm.softhsm_conf.as_ref().map(|path| config.path(path)),
         call_deadline: Duration::from_secs(config.hsm.call_deadline_seconds),
-        pin_marker: Some(config.path(Path::new("pin-refused"))),
+        pin_marker: Some(config.path(Path::new(PIN_REFUSED))),
         ..TokenConfig::new(config.hsm.module.clone(), config.hsm.token_label.clone())
     }
 }
 
 /// Starts the key worker, which logs in and checks every key.
 pub(super) async fn start(config: &Config, keys: &VaultKeys) -> Result<KeyService, ApplianceError> {
-    let pin = secret_file(&config.path(&config.hsm.pin_file))?;
+    let pin = pin_file(&config.path(&config.hsm.pin_file))?;
     Ok(KeyService::start(worker()?, token(config), pin, keys.known()).await?)
 }
 
@@ -96,12 +103,30 @@ pub(super) async fn start(config: &Config, keys: &VaultKeys) -> Result<KeyServic
 const MAX_SECRET: usize = 4_096;
 
 /// Reads a secret from a file that only its owner may read, without the line
-/// end that editors add.
+/// end that editors add. The owner must be root or the user of this process:
+/// anybody else could put another secret there.
 pub(super) fn secret_file(path: &Path) -> Result<SecretBytes, ApplianceError> {
-    let mut file = fs::File::open(path).map_err(ApplianceError::file("open", path))?;
+    let file = fs::File::open(path).map_err(ApplianceError::file("open", path))?;
+    read_secret(file, path)
+}
+
+/// As [`secret_file`], for the PIN, whose file must stand there itself: systemd
+/// puts plain files, and a link could lead the PIN of another token here.
+pub(super) fn pin_file(path: &Path) -> Result<SecretBytes, ApplianceError> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = fs::File::options().read(true).custom_flags(flags).open(path);
+    read_secret(file.map_err(ApplianceError::file("open, and not by way of a link,", path))?, path)
+}
+
+fn read_secret(mut file: fs::File, path: &Path) -> Result<SecretBytes, ApplianceError> {
     let meta = file.metadata().map_err(ApplianceError::file("look at", path))?;
     if meta.mode() & 0o077 != 0 {
         return Err(ApplianceError::OpenFile(path.to_owned()));
+    }
+    let owner = meta.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        let reason = format!("it belongs to user {owner}, and not to root or the user of this process");
+        return Err(ApplianceError::file("trust", path)(std::io::Error::other(reason)));
     }
     let mut buffer = zeroize::Zeroizing::new(vec![0_u8; MAX_SECRET]);
     let mut length = 0;
@@ -114,4 +139,34 @@ pub(super) fn secret_file(path: &Path) -> Result<SecretBytes, ApplianceError> {
     let text = buffer.get(..length).unwrap_or_default();
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     Ok(SecretBytes::copy_of(text.strip_suffix(b"\r").unwrap_or(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_pin_comes_from_a_plain_file_of_root_or_ourselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin");
+        fs::write(&path, "1234\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        assert!(pin_file(&path).unwrap().matches(b"1234"));
+
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(matches!(pin_file(&link), Err(ApplianceError::File { .. })));
+        assert!(secret_file(&link).unwrap().matches(b"1234"), "certificates are often links");
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(matches!(pin_file(&path), Err(ApplianceError::OpenFile(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+
+        // Only root can give a file away, and only root could read it then.
+        if chown(&path, Some(4711), None).is_ok() {
+            assert!(matches!(pin_file(&path), Err(ApplianceError::File { deed: "trust", .. })));
+        }
+    }
 }

@@ -23,5 +23,6 @@ pub use cloud::set_cloud_credentials;
 pub use config::{Config, ConfigError};
 pub use doctor::{Finding, Level, doctor};
 pub use error::ApplianceError;
+pub use hardening::keep_memory_private;
 pub use init::{InitOptions, InitReport, init};
 pub use serve::serve;

@@ -58,7 +58,7 @@ pub(super) async fn open(config: &Config) -> Result<Opened, ApplianceError> {
     let integrity = Arc::new(vault.open(&service, &row, config).await?);
     let data_keys = (config.cache.data_key_seconds > 0).then(|| {
         let time_to_live = Duration::from_secs(config.cache.data_key_seconds);
-        Arc::new(DataKeyCache::new(config.cache.data_keys.max(1), time_to_live, Arc::clone(&clock)))
+        Arc::new(DataKeyCache::new(config.cache.data_keys.max(1), time_to_live))
     });
     let sealer = Sealer::new(service.clone(), vault.masters(), data_keys.clone());
     Ok(Opened {

@@ -14,11 +14,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::notes::Notes;
 use super::parts::{AUDIT, Parts, assemble};
-use super::replay::remember_nonces;
+use super::replay::{Begun, UNKNOWN_OUTCOME, look_back};
 use super::{ApplianceError, Config, alarm, hardening, keys};
 use crate::api::listener;
 
-/// How often data keys whose time is over are wiped.
+/// How often data keys are wiped whose time is over, or whose token is away.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT, then ends what is being answered, and stops.
@@ -28,15 +28,15 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// [`ApplianceError`] when it cannot start; each names what to do.
 pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     hardening::harden();
+    enough_files(config.limits.connections)?;
     let tls = acceptor(&config)?;
     let parts = assemble(&config).await?;
     let directory = config.path(Path::new(AUDIT));
     let identities = Arc::clone(&parts.identities);
     let now = parts.opened.clock.now();
-    let remembered = parts.opened.blocking.run(move || remember_nonces(&directory, &identities, now)).await;
-    let remembered = remembered.unwrap_or(Err(crate::audit::AuditError::Closed))?;
-    tracing::debug!(remembered, "nonces taken before the start");
-    note_start(&config, &parts).await?;
+    let begun = parts.opened.blocking.run(move || look_back(&directory, &identities, now)).await;
+    let begun = begun.unwrap_or(Err(crate::audit::AuditError::Closed))?;
+    note_start(&config, &parts, &begun).await?;
     let listener = TcpListener::bind(&config.listen).await;
     let listener = listener
         .map_err(|source| ApplianceError::Listen { address: config.listen.clone(), source })?;
@@ -48,11 +48,16 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
         parts.opened.origin.clone(),
     ));
     let rotations = tokio::spawn(Arc::clone(&parts.rotations).run());
+    let keys = parts.opened.keys.clone();
     let sweeper = parts.opened.data_keys.clone().map(|cache| {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP).await;
-                cache.sweep();
+                if keys.is_ready() {
+                    cache.sweep();
+                } else {
+                    cache.clear();
+                }
             }
         })
     });
@@ -74,7 +79,7 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     if let Some(sweeper) = sweeper {
         sweeper.abort();
     }
-    notes(&config, &parts).with("ApplianceStop", &[], async |event| parts.recorder.note(event).await).await?;
+    notes(&config, &parts).with("ApplianceStop", &[], async |event| parts.recorder.note_despite_block(event).await).await?;
     parts.opened.keys.stop().await;
     parts.journal.close().await;
     let stats = parts.journal.stats();
@@ -91,12 +96,12 @@ fn notes<'a>(config: &'a Config, parts: &'a Parts) -> Notes<'a> {
     }
 }
 
-async fn note_start(config: &Config, parts: &Parts) -> Result<(), ApplianceError> {
+async fn note_start(config: &Config, parts: &Parts, begun: &[Begun]) -> Result<(), ApplianceError> {
     let notes = notes(config, parts);
     if let Some(torn) = &parts.recovered {
         let bytes = torn.bytes.to_string();
         let facts = [("Bytes", bytes.as_str())];
-        notes.with("AuditTailRecovered", &facts, async |event| parts.recorder.note(event).await).await?;
+        notes.with("AuditTailRecovered", &facts, async |event| parts.recorder.note_despite_block(event).await).await?;
         tracing::warn!(bytes = torn.bytes, "the audit journal had an interrupted write at its end");
     }
     let seq = parts.head.seq.to_string();
@@ -106,8 +111,31 @@ async fn note_start(config: &Config, parts: &Parts) -> Result<(), ApplianceError
         ("AuditHead", seq.as_str()),
         ("TokenSerial", serial.as_str()),
     ];
-    notes.with("ApplianceStart", &facts, async |event| parts.recorder.note(event).await).await?;
+    notes.with("ApplianceStart", &facts, async |event| parts.recorder.note_despite_block(event).await).await?;
+    // A crash came between the intent and the outcome: the change either is
+    // wholly in the database or not at all, and the journal says that much.
+    for change in begun {
+        let facts = [("BegunRequestId", change.request_id.as_str()), ("EventName", change.action.as_str())];
+        notes.with(UNKNOWN_OUTCOME, &facts, async |event| parts.recorder.note_despite_block(event).await).await?;
+    }
     Ok(())
+}
+
+/// Files that are open beside connections: database, journal, worker, logs.
+const OTHER_FILES: u64 = 256;
+
+/// A connection too many must not cost the journal its next segment: the limit
+/// of open files is raised, and has to hold all of them.
+fn enough_files(connections: usize) -> Result<(), ApplianceError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    match current {
+        Some(current) if current < needed => Err(ApplianceError::Files { needed, current }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn told_to_stop() -> Result<(), ApplianceError> {

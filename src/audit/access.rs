@@ -13,7 +13,8 @@ use super::{AuditError, Event, Journal, Recorded};
 #[derive(Debug)]
 #[must_use]
 pub struct Access {
-    _made_here: (),
+    /// An intent is on record, and its outcome must not be lost for lack of space.
+    is_change: bool,
 }
 
 /// The way to the journal for everything that acts.
@@ -37,7 +38,7 @@ impl Recorder {
     /// recorded must not be begun.
     pub fn read(&self) -> Result<Access, AuditError> {
         self.journal.usable()?;
-        Ok(Access { _made_here: () })
+        Ok(Access { is_change: false })
     }
 
     /// Leave to change something, once `intent` is durable.
@@ -47,7 +48,7 @@ impl Recorder {
     /// [`AuditError`] when it could not be recorded; nothing may be done then.
     pub async fn change(&self, intent: &Event<'_>) -> Result<Access, AuditError> {
         self.journal.append(intent.encode()?).await?;
-        Ok(Access { _made_here: () })
+        Ok(Access { is_change: true })
     }
 
     /// Records what came of it.
@@ -57,8 +58,13 @@ impl Recorder {
     /// [`AuditError`] when it could not be recorded; then nothing may be
     /// answered but the failure itself.
     pub async fn done(&self, access: Access, outcome: &Event<'_>) -> Result<Recorded, AuditError> {
-        let Access { _made_here: () } = access;
-        self.journal.append(outcome.encode()?).await
+        let outcome = outcome.encode()?;
+        if access.is_change {
+            // What was begun while there was room is also told when it has run out.
+            self.journal.append_despite_block(outcome).await
+        } else {
+            self.journal.append(outcome).await
+        }
     }
 
     /// Records a refusal, or an event that needs no leave.
@@ -68,6 +74,17 @@ impl Recorder {
     /// As [`done`](Self::done).
     pub async fn note(&self, event: &Event<'_>) -> Result<Recorded, AuditError> {
         self.journal.append(event.encode()?).await
+    }
+
+    /// Records what the appliance itself does, although free space has fallen
+    /// below the limit: starting and stopping must be possible then, and are
+    /// rare.
+    ///
+    /// # Errors
+    ///
+    /// As [`done`](Self::done), but for the block.
+    pub async fn note_despite_block(&self, event: &Event<'_>) -> Result<Recorded, AuditError> {
+        self.journal.append_despite_block(event.encode()?).await
     }
 
     /// The journal itself, for its status.

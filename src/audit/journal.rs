@@ -156,16 +156,9 @@ impl Journal {
         tokio::spawn(look_after(
             Arc::downgrade(&shared),
             settings.check_interval,
-            LOOK_INTERVAL
-                .min(settings.wait_limit / 4)
-                .min(settings.check_interval),
+            LOOK_INTERVAL.min(settings.wait_limit / 4).min(settings.check_interval),
         ));
-        Ok(Opened {
-            journal: Self { shared },
-            origin,
-            head,
-            recovered,
-        })
+        Ok(Opened { journal: Self { shared }, origin, head, recovered })
     }
 
     /// Records an event; the future ends once the record is durable.
@@ -177,7 +170,9 @@ impl Journal {
     }
 
     /// Records an event although free space has fallen below the limit: for the
-    /// event that says so, and for nothing else.
+    /// event that says so, for the outcome of what was begun before, and for the
+    /// start and the stop of the appliance. What clients can cause without end is
+    /// never recorded this way.
     pub fn append_despite_block(&self, event: Encoded) -> Append<'_> {
         self.entry(event, true)
     }
@@ -239,12 +234,7 @@ impl Journal {
     }
 
     fn entry(&self, event: Encoded, despite_block: bool) -> Append<'_> {
-        Append {
-            journal: self,
-            event: Some(event),
-            despite_block,
-            place: None,
-        }
+        Append { journal: self, event: Some(event), despite_block, place: None }
     }
 }
 
@@ -260,9 +250,7 @@ pub struct Append<'j> {
 
 impl fmt::Debug for Append<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Append")
-            .field("waiting", &self.place.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Append").field("waiting", &self.place.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -288,9 +276,7 @@ impl Future for Append<'_> {
         };
         let mut waiting = lock(&batch.0);
         match waiting.outcome {
-            Some(Ok(first)) => Poll::Ready(Ok(Recorded {
-                seq: first.saturating_add(*index),
-            })),
+            Some(Ok(first)) => Poll::Ready(Ok(Recorded { seq: first.saturating_add(*index) })),
             Some(Err(refusal)) => Poll::Ready(Err(refusal.into())),
             None => {
                 let at = usize::try_from(*index).unwrap_or(usize::MAX);

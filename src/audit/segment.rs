@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::Errno;
 
 use super::error::AuditError;
@@ -57,9 +57,9 @@ pub fn create(directory: &Path, origin: &str) -> Result<(), AuditError> {
         .and_then(|()| handle.sync_all())
         .map_err(AuditError::io("write", &path))?;
     match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .map_err(AuditError::io("flush", parent)),
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(AuditError::io("flush", parent))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -69,10 +69,9 @@ pub(super) fn read_origin(directory: &Path) -> Result<String, AuditError> {
     let path = directory.join(ORIGIN_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(text.trim_end_matches('\n').to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(AuditError::NotAJournal {
-            path: directory.to_owned(),
-            lacks: "its origin",
-        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(AuditError::NotAJournal { path: directory.to_owned(), lacks: "its origin" })
+        }
         Err(error) => Err(AuditError::io("read", &path)(error)),
     }
 }
@@ -158,10 +157,7 @@ impl Segments {
         let origin = read_origin(directory)?;
         let segments = list(directory)?;
         let Some((&first_seq, older)) = segments.split_last() else {
-            return Err(AuditError::NotAJournal {
-                path: directory.to_owned(),
-                lacks: "its last segment",
-            });
+            return Err(AuditError::NotAJournal { path: directory.to_owned(), lacks: "its last segment" });
         };
         let mut chain = match (first_seq, older.last()) {
             (1, _) => Chain::new(0, Some(Hash::of_origin(&origin))),
@@ -174,31 +170,20 @@ impl Segments {
             (_, None) => Chain::new(first_seq.saturating_sub(1), None),
         };
         let path = path_of(directory, first_seq);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(&path)
-            .map_err(AuditError::io("open", &path))?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).open(&path).map_err(AuditError::io("open", &path))?;
         let (bytes, fault) = scan(&file, &path, &mut chain)?;
         let recovered = match fault {
             None => None,
             Some(fault) => {
                 let seq = chain.next_seq();
-                let in_frame = matches!(
-                    fault,
-                    Fault::IncompleteFrame | Fault::Length | Fault::Checksum
-                );
+                let in_frame = matches!(fault, Fault::IncompleteFrame | Fault::Length | Fault::Checksum);
                 let tail = match in_frame {
                     true => torn::torn_tail(&mut file, &path, bytes, seq)?,
                     false => None,
                 };
                 let Some(tail) = tail else {
-                    return Err(AuditError::Damaged {
-                        path,
-                        offset: bytes,
-                        seq,
-                        fault,
-                    });
+                    return Err(AuditError::Damaged { path, offset: bytes, seq, fault });
                 };
                 Some(torn::cut(&handle, &file, &path, bytes, &tail)?)
             }
@@ -250,12 +235,8 @@ impl Segments {
             )?;
         }
         let path = path_of(&self.directory, self.first_seq);
-        self.file
-            .write_all(&self.buffer)
-            .map_err(AuditError::io("append to", &path))?;
-        self.file
-            .sync_data()
-            .map_err(AuditError::io("flush", &path))?;
+        self.file.write_all(&self.buffer).map_err(AuditError::io("append to", &path))?;
+        self.file.sync_data().map_err(AuditError::io("flush", &path))?;
         let added = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(added);
         self.head = head;
@@ -280,11 +261,7 @@ impl Segments {
         }
         let space = rustix::fs::statvfs(&self.directory)
             .map_err(|errno| AuditError::io("measure", &self.directory)(errno.into()))?;
-        let free_percent = space
-            .f_bavail
-            .saturating_mul(100)
-            .checked_div(space.f_blocks)
-            .unwrap_or(100);
+        let free_percent = space.f_bavail.saturating_mul(100).checked_div(space.f_blocks).unwrap_or(100);
         let reserve = self.directory.join(RESERVE_FILE);
         if free_percent < self.limits.block_free_percent {
             if reserve.exists() {
@@ -326,26 +303,15 @@ impl Segments {
 
     fn reserve_space(&self) -> Result<(), AuditError> {
         let path = path_of(&self.directory, self.first_seq);
-        preallocate(&self.file, self.limits.segment_bytes)
-            .map_err(AuditError::io("reserve space for", &path))
+        preallocate(&self.file, self.limits.segment_bytes).map_err(AuditError::io("reserve space for", &path))
     }
 }
 
 /// Creates a segment so that it is there after a power failure.
-fn new_segment(
-    directory: &Path,
-    handle: &File,
-    first_seq: u64,
-    bytes: u64,
-) -> Result<File, AuditError> {
+fn new_segment(directory: &Path, handle: &File, first_seq: u64, bytes: u64) -> Result<File, AuditError> {
     let path = path_of(directory, first_seq);
     let make = || {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(&path)?;
         preallocate(&file, bytes)?;
         file.sync_all()?;
         handle.sync_all()?;
@@ -355,12 +321,17 @@ fn new_segment(
 }
 
 /// Reserves blocks for `bytes` of a file and leaves its length as it is.
+///
+/// It only makes flushes faster: without the space for it there is none of it,
+/// and whether records find room is for [`Segments::check`] to say.
 fn preallocate(file: &File, bytes: u64) -> io::Result<()> {
     if bytes == 0 {
         return Ok(());
     }
     match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        // A part may have been reserved, which others need more now.
+        Err(Errno::NOSPC | Errno::DQUOT) => file.set_len(file.metadata()?.len()),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -375,18 +346,21 @@ fn make_reserve(path: &Path, bytes: u64) -> io::Result<()> {
 }
 
 fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
 
 /// Follows `chain` through a segment; returns where the good records end, and
 /// what is wrong there.
+///
+/// What is read comes from the disk: after a failed flush the kernel may show
+/// pages as if they had been written, until it drops them.
 fn scan(file: &File, path: &Path, chain: &mut Chain) -> Result<(u64, Option<Fault>), AuditError> {
+    // Only pages that wait for nothing are dropped.
+    file.sync_data().map_err(AuditError::io("flush", path))?;
+    rustix::fs::fadvise(file, 0, None, Advice::DontNeed)
+        .map_err(|errno| AuditError::io("read afresh", path)(errno.into()))?;
     let mut frames = Frames::new(BufReader::with_capacity(1 << 16, file), 0);
     loop {
         let offset = frames.offset();
@@ -410,11 +384,8 @@ fn chain_of_sealed(path: &Path, first_seq: u64, next_first_seq: u64) -> Result<C
     let fits = chain.next_seq() == next_first_seq;
     match fault.or((!fits).then_some(Fault::SegmentName)) {
         None => Ok(chain),
-        Some(fault) => Err(AuditError::Damaged {
-            path: path.to_owned(),
-            offset,
-            seq: chain.next_seq(),
-            fault,
-        }),
+        Some(fault) => {
+            Err(AuditError::Damaged { path: path.to_owned(), offset, seq: chain.next_seq(), fault })
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! Telling an interrupted write from tampering.
 //!
 //! A power failure or a killed process may leave the beginning of the last
-//! batch behind. No answer was sent for any of its records, so the incomplete
-//! one may be cut off. Everything else that is wrong is no accident of that
-//! kind, and the journal must not start over it: a damaged length in the middle
-//! of a segment, for example, also makes a frame reach beyond the end.
+//! batch behind, and a power failure any of its sectors: those that were not
+//! written read as zeros. No answer was sent for any of its records, so what
+//! begins with the first incomplete one may be cut off. Everything else that is
+//! wrong is no accident of that kind, and the journal must not start over it: a
+//! damaged length in the middle of a segment, for example, also makes a frame
+//! reach beyond the end.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -44,9 +46,8 @@ pub(super) fn torn_tail(
 ) -> Result<Option<Vec<u8>>, AuditError> {
     let read = AuditError::io("read", path);
     let mut tail = Vec::new();
-    let result = file
-        .seek(SeekFrom::Start(offset))
-        .and_then(|_at| file.take(MAX_TAIL_BYTES).read_to_end(&mut tail));
+    let result =
+        file.seek(SeekFrom::Start(offset)).and_then(|_at| file.take(MAX_TAIL_BYTES).read_to_end(&mut tail));
     result.map_err(read)?;
     let whole = u64::try_from(tail.len()).is_ok_and(|bytes| bytes < MAX_TAIL_BYTES);
     Ok((whole && is_torn(&tail, offset, seq)).then_some(tail))
@@ -67,21 +68,36 @@ fn is_torn(tail: &[u8], offset: u64, seq: u64) -> bool {
         return true;
     };
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if length == 0 || length > MAX_BODY_BYTES || kept >= length.saturating_add(FRAME_BYTES) {
+    if length > MAX_BODY_BYTES {
         return false;
     }
+    let frame_bytes = length.saturating_add(FRAME_BYTES);
+    let ends_early = length > 0 && kept < frame_bytes;
     let mut start = BODY_START.to_vec();
     start.extend_from_slice(format!("{seq},").as_bytes());
     let body = body.get(..kept.saturating_sub(4)).unwrap_or_default();
-    let begins = start
-        .iter()
-        .zip(body)
-        .all(|(want, is)| want == is || *is == 0);
-    let another = body
-        .windows(BODY_START.len())
-        .skip(1)
-        .any(|window| window == BODY_START);
-    begins && !another
+    let begins = start.iter().zip(body).all(|(want, is)| want == is || *is == 0);
+    let another = body.windows(BODY_START.len()).skip(1).any(|window| window == BODY_START);
+    begins && (ends_early && !another || lacks_sector(tail, offset, frame_bytes))
+}
+
+/// Whether a sector that belongs to the frame at the beginning of `tail` was
+/// never written while later ones were.
+///
+/// The sector that the frame begins in may hold the end of an earlier batch,
+/// and then is zero from the frame's beginning on only; that counts if it hides
+/// the frame's length.
+fn lacks_sector(tail: &[u8], offset: u64, frame_bytes: usize) -> bool {
+    let sector = usize::try_from(SECTOR_BYTES).unwrap_or(usize::MAX);
+    let to_next = offset.next_multiple_of(SECTOR_BYTES).saturating_sub(offset);
+    let to_next = usize::try_from(to_next).unwrap_or(usize::MAX);
+    let Some((begun, rest)) = tail.split_at_checked(to_next) else {
+        return false;
+    };
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let touched = frame_bytes.saturating_sub(to_next).div_ceil(sector);
+    (begun.len() >= size_of::<u32>() && is_zero(begun))
+        || rest.chunks_exact(sector).take(touched).any(is_zero)
 }
 
 /// Keeps a copy of the tail beside the segment, then cuts the segment; both are
@@ -101,11 +117,7 @@ pub(super) fn cut(
         fs::remove_file(&kept_as).map_err(AuditError::io("remove", &kept_as))?;
     }
     let keep = || {
-        let mut copy = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&kept_as)?;
+        let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&kept_as)?;
         copy.write_all(tail)?;
         copy.sync_all()?;
         directory.sync_all()
@@ -129,10 +141,7 @@ mod tests {
     use super::*;
 
     fn frame(seq: u64) -> Vec<u8> {
-        let body = format!(
-            "{{\"v\":1,\"seq\":{seq},\"rest\":\"{}\"}}",
-            "x".repeat(2000)
-        );
+        let body = format!("{{\"v\":1,\"seq\":{seq},\"rest\":\"{}\"}}", "x".repeat(2000));
         let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
         frame.extend_from_slice(body.as_bytes());
         frame.extend_from_slice(&[1, 2, 3, 4]);
@@ -159,6 +168,41 @@ mod tests {
         let last = damaged.len() - 1;
         damaged[last] = 0;
         assert!(!is_torn(&damaged, 0, 7), "one zero byte is damage");
+    }
+
+    #[test]
+    fn a_sector_that_was_lost_inside_the_last_batch_is_torn() {
+        // Wherever the batch begins in a sector, and whichever sector is lost.
+        for offset in [0, 512, 700, 1020, 1023] {
+            let batch = [frame(7), frame(8), frame(9)].concat();
+            let end = offset + batch.len();
+            for sector in (offset / 512)..(end / 512) {
+                let mut tail = batch.clone();
+                let from = (sector * 512).max(offset) - offset;
+                let to = (sector + 1) * 512 - offset;
+                tail[from..to].fill(0);
+                // What the scan finds is the first frame that the sector touches.
+                let at = from / frame(7).len();
+                let start = at * frame(7).len();
+                let (place, seq) = (u64::try_from(offset + start).unwrap(), 7 + u64::try_from(at).unwrap());
+                let unharmed = tail[start..start + frame(7).len()] == batch[start..start + frame(7).len()];
+                assert!(unharmed || is_torn(&tail[start..], place, seq), "{offset} {sector}");
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_that_are_no_whole_sector_are_damage() {
+        for (from, to) in [(0, 4), (100, 600), (513, 1024), (512, 1023), (1100, 2000)] {
+            let mut tail = [frame(7), frame(8)].concat();
+            tail[from..to].fill(0);
+            assert!(!is_torn(&tail, 0, 7), "{from}..{to}");
+        }
+        let mut other = [frame(7), frame(8)].concat();
+        let later = frame(7).len().next_multiple_of(512);
+        other[later..later + 512].fill(0);
+        other[1000] ^= 1;
+        assert!(!is_torn(&other, 0, 7), "the lost sector is of another frame");
     }
 
     #[test]

@@ -91,7 +91,9 @@ fn of_refusal(
         "UnsupportedOperation" if action == "CreateSecret" => {
             "on the vault's machine strongroom doctor says whether instances can be rotated"
         }
-        "UnsupportedOperation" => "only ECS secrets rotate; others change with strongroom secret put",
+        "UnsupportedOperation" if matches!(action, "RotateSecret" | "UpdateSecretRotationPolicy") => {
+            "only ECS secrets rotate; others change with strongroom secret put"
+        }
         "EntityNotExist.Policy" => "see strongroom policy list; policies of the system need --type system",
         "EntityNotExist.User" => "see strongroom user list",
         "Forbidden.ResourceNotFound" => "see strongroom secret list, and check --endpoint",
@@ -192,6 +194,13 @@ mod tests {
     fn a_throttled_caller_learns_how_long_to_wait() {
         let text = of_refusal(Service::Kms, "RotateSecret", "Rejected.Throttling", "", Some(1500));
         assert_eq!(text.as_deref(), Some("try again in 2 s"));
+    }
+
+    #[test]
+    fn only_what_is_about_rotation_leads_to_it() {
+        let of = |action| of_refusal(Service::Kms, action, "UnsupportedOperation", "", None);
+        assert!(of("RotateSecret").unwrap().contains("only ECS secrets rotate"));
+        assert_eq!(of("ListSecrets"), None);
     }
 
     #[test]

@@ -34,8 +34,9 @@ pub(super) struct ConnectionArgs {
     pub(super) ca_file: Option<PathBuf>,
     /// Profile to use, of ~/.strongroom/profiles.toml or the file that STRONGROOM_PROFILES names
     ///
-    /// A profile named here wins over the environment; the profile "default", which is used
-    /// without this flag, yields to it.
+    /// A profile named here, and any of a file that STRONGROOM_PROFILES names, wins over the
+    /// environment; the profile "default" of ~/.strongroom/profiles.toml, which is used without
+    /// both, yields to it.
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) profile: Option<String>,
     /// Region of the vault and its instances [env: STRONGROOM_REGION]
@@ -102,13 +103,18 @@ impl ConnectionArgs {
 }
 
 /// The profile that was asked for, and the one that serves when nothing was.
+///
+/// Whoever names a file asks for a profile as well: else a command would sign as
+/// somebody else because of a key that was left in the environment.
 fn profiles(
     name: Option<&str>,
     environment: Environment<'_>,
 ) -> Result<(Option<Profile>, Profile), CliError> {
-    let path = environment("STRONGROOM_PROFILES")
-        .map(PathBuf::from)
-        .or_else(|| environment("HOME").map(|home| PathBuf::from(home).join(".strongroom/profiles.toml")));
+    if let Some(path) = environment("STRONGROOM_PROFILES").map(PathBuf::from) {
+        let named = profile::load(&path, name.unwrap_or(profile::DEFAULT), true)?;
+        return Ok((Some(named), Profile::default()));
+    }
+    let path = environment("HOME").map(|home| PathBuf::from(home).join(".strongroom/profiles.toml"));
     match (name, path) {
         (Some(name), Some(path)) => Ok((Some(profile::load(&path, name, true)?), Profile::default())),
         (Some(_), None) => {
@@ -119,7 +125,7 @@ fn profiles(
     }
 }
 
-/// The access key of a cloud or vault account: of the profile that was named,
+/// The access key of a cloud or vault account: of the profile that was asked for,
 /// else of the environment, else of the default profile. The parts of a key
 /// are never taken from two places.
 fn credentials(
@@ -322,20 +328,29 @@ access_key_secret = "s"
 "#;
 
     struct World {
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
         variables: BTreeMap<&'static str, OsString>,
     }
 
     impl World {
         fn with(variables: &[(&'static str, &str)]) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("profiles.toml");
+            fs::create_dir(folder.path().join(".strongroom")).unwrap();
+            let path = folder.path().join(".strongroom/profiles.toml");
             fs::write(&path, PROFILES).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             let mut variables: BTreeMap<_, _> =
                 variables.iter().map(|(name, value)| (*name, OsString::from(value))).collect();
-            variables.insert("STRONGROOM_PROFILES", path.into_os_string());
-            Self { _folder: folder, variables }
+            variables.insert("HOME", folder.path().as_os_str().to_owned());
+            Self { folder, variables }
+        }
+
+        /// The same file, named instead of found.
+        fn with_named_file(variables: &[(&'static str, &str)]) -> Self {
+            let mut world = Self::with(variables);
+            let path = world.folder.path().join(".strongroom/profiles.toml");
+            world.variables.insert("STRONGROOM_PROFILES", path.into_os_string());
+            world
         }
 
         fn resolve(&self, args: &ConnectionArgs) -> Result<Settings, CliError> {
@@ -376,6 +391,29 @@ access_key_secret = "s"
     }
 
     #[test]
+    fn a_file_that_is_named_wins_over_the_environment() {
+        for (endpoint, profile, variables, expected) in [
+            (None, None, &[][..], ("of-default:1", "default-key", Some("of-default"))),
+            (None, None, &ENVIRONMENT[..], ("of-default:1", "default-key", Some("of-default"))),
+            (Some("of-flag:1"), None, &ENVIRONMENT[..], ("of-flag:1", "default-key", Some("of-default"))),
+            (None, Some("bob"), &ENVIRONMENT[..], ("of-bob:1", "bob-key", Some("of-env"))),
+        ] {
+            let world = World::with_named_file(variables);
+            let found = world.resolve(&flags(endpoint, profile)).unwrap();
+            let region = found.region.as_ref().map(RegionId::as_str);
+            assert_eq!((found.endpoint.as_str(), found.credentials.access_key_id(), region), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let mut world = World::with(&ENVIRONMENT);
+        world.variables.insert("STRONGROOM_PROFILES", "/nonexistent/stranger.toml".into());
+        let error = world.resolve(&flags(None, None)).unwrap_err();
+        assert!(matches!(error, CliError::Profile(_)), "{error}");
+    }
+
+    #[test]
     fn a_key_is_never_put_together_from_two_places() {
         let world = World::with(&[("ALIBABA_CLOUD_ACCESS_KEY_ID", "env-key")]);
         let error = world.resolve(&flags(None, None)).unwrap_err();
@@ -397,9 +435,10 @@ access_key_secret = "s"
 
     #[test]
     fn calls_to_the_cloud_never_use_the_vaults_default_profile() {
-        let world = World::with(&[]);
-        let variables = |name: &str| world.variables.get(name).cloned();
-        assert!(cloud_credentials(None, &variables).is_err());
-        assert_eq!(cloud_credentials(Some("bob"), &variables).unwrap().access_key_id(), "bob-key");
+        for world in [World::with(&[]), World::with_named_file(&[])] {
+            let variables = |name: &str| world.variables.get(name).cloned();
+            assert!(cloud_credentials(None, &variables).is_err());
+            assert_eq!(cloud_credentials(Some("bob"), &variables).unwrap().access_key_id(), "bob-key");
+        }
     }
 }

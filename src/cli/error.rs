@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use strongroom_hsm::HsmError;
 
 use super::advice;
 use super::connection::Service;
@@ -37,6 +38,8 @@ pub(super) enum Exit {
     TimedOut,
     /// It was done, but its output could not be written.
     Unwritten,
+    /// The token refuses the PIN; to start again would lock it.
+    PinRefused,
     /// A code with a meaning of the command's own.
     Special(u8),
 }
@@ -53,6 +56,7 @@ impl Exit {
             Self::NotFound => 5,
             Self::TimedOut => 6,
             Self::Unwritten => 7,
+            Self::PinRefused => 8,
             Self::Special(code) => code,
         }
     }
@@ -155,6 +159,7 @@ impl CliError {
     /// The exit code.
     pub(super) fn exit(&self) -> Exit {
         match self {
+            Self::Appliance(ApplianceError::Hsm(HsmError::PinRefused { .. })) => Exit::PinRefused,
             Self::Answer { .. } | Self::Appliance(_) => Exit::Refused,
             Self::Audit(_) => Exit::Unreachable,
             Self::Call { source, .. } => of_call(source),
@@ -333,6 +338,19 @@ mod tests {
         ] {
             assert_eq!(refused(status, code, "").exit().code(), exit, "{status} {code}");
         }
+    }
+
+    #[test]
+    fn a_refused_pin_has_an_exit_code_of_its_own() {
+        let refused = HsmError::PinRefused {
+            token: "t".to_owned(),
+            serial: "1".to_owned(),
+            ckr: "CKR_PIN_INCORRECT".to_owned(),
+            hint: "give the right PIN".to_owned(),
+        };
+        assert_eq!(CliError::from(ApplianceError::from(refused)).exit().code(), 8);
+        let other = HsmError::Unavailable { why: "gone".into() };
+        assert_eq!(CliError::from(ApplianceError::from(other)).exit().code(), 1);
     }
 
     #[test]

@@ -150,6 +150,7 @@ async fn create(
     output: &mut Output,
 ) -> Result<(), CliError> {
     let settings = args.resolve(&environment)?;
+    let ca_file = ca_file(&settings.roots)?;
     let file = credentials_file.map(NewFile::create).transpose()?;
     let answer = match connection.call("CreateAccessKey", &of.query(), &[]).await {
         Ok(answer) => answer,
@@ -162,13 +163,9 @@ async fn create(
     };
     let Some(file) = file else { return show(&answer.body, output) };
     let (id, secret) = read(&answer.body)?;
-    let ca_file = match &settings.roots {
-        Roots::File(path) => Some(path.as_path()),
-        Roots::System => None,
-    };
     let written = file.write(&Contents {
         endpoint: Some(&settings.endpoint),
-        ca_file,
+        ca_file: ca_file.as_deref(),
         region: settings.region.as_ref().map(RegionId::as_str),
         access_key_id: &id,
         access_key_secret: &secret,
@@ -184,6 +181,17 @@ async fn create(
         return Ok(output.json(&report)?);
     }
     Ok(output.line(&format!("created {id} and wrote it to {}", path.display()))?)
+}
+
+/// The trusted authority in a form that holds in every folder.
+fn ca_file(roots: &Roots) -> Result<Option<PathBuf>, CliError> {
+    match roots {
+        Roots::File(path) => match std::path::absolute(path) {
+            Ok(path) => Ok(Some(path)),
+            Err(source) => Err(CliError::File { deed: "find", path: path.clone(), source }),
+        },
+        Roots::System => Ok(None),
+    }
 }
 
 fn read(body: &SecretBytes) -> Result<(String, SecretBytes), CliError> {
@@ -229,6 +237,15 @@ async fn list(of: &Owner, connection: &Connection, output: &mut Output) -> Resul
 mod tests {
     use super::*;
     use crate::cli::output::{Form, captured};
+
+    #[test]
+    fn a_written_profile_holds_in_every_folder() {
+        let here = std::env::current_dir().unwrap();
+        let relative = ca_file(&Roots::File("vault/tls/ca.pem".into())).unwrap();
+        assert_eq!(relative, Some(here.join("vault/tls/ca.pem")));
+        assert_eq!(ca_file(&Roots::File("/ca.pem".into())).unwrap(), Some("/ca.pem".into()));
+        assert_eq!(ca_file(&Roots::System).unwrap(), None);
+    }
 
     #[test]
     fn a_new_key_is_shown_once_and_said_to_be() {

@@ -52,9 +52,11 @@ Exit codes:
   1  the service refused           5  not found
   2  usage, files or settings      6  not over in time
   3  not reachable, or not ready   7  the output could not be written
+  8  the token refuses the PIN: do not start again before it is corrected
 
-Connection of secret, user, key and policy: flags, then the environment (STRONGROOM_ENDPOINT,
-STRONGROOM_CA_FILE, STRONGROOM_REGION, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET,
+Connection of secret, user, key and policy: flags, then the profile that --profile or
+STRONGROOM_PROFILES names, then the environment (STRONGROOM_ENDPOINT, STRONGROOM_CA_FILE,
+STRONGROOM_REGION, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET,
 ALIBABA_CLOUD_SECURITY_TOKEN), then the profile \"default\" of ~/.strongroom/profiles.toml.
 
 First steps:
@@ -112,6 +114,7 @@ Example:
 /// Gives the exit code; everything there is to say has been written.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::appliance::keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -67,14 +67,18 @@ impl Identities {
         if (now - claim.unix_seconds()).abs() > CLOCK_WINDOW_SECONDS {
             return Err(AuthError::Expired);
         }
-        let directory = self.directory.load();
-        let Some(entry) = directory.keys.get(claim.access_key_id()) else {
+        let known = self.directory.load().keys.get(claim.access_key_id()).map(Arc::clone);
+        let Some(entry) = known else {
             // The answer does not depend on it: nobody holds this key.
             std::hint::black_box(claim.verify(&self.nobody));
             return Err(AuthError::UnknownKey);
         };
-        let key = self.open_key(entry).await.map_err(AuthError::Key)?;
+        let key = self.open_key(&entry).await.map_err(AuthError::Key)?;
         let signed = claim.verify(&key);
+        // As it is now: opening the key may have waited, and a key that was
+        // switched off meanwhile does not sign.
+        let directory = self.directory.load();
+        let entry = directory.keys.get(claim.access_key_id()).ok_or(AuthError::UnknownKey)?;
         if claim.security_token().is_some() {
             return Err(AuthError::BadToken);
         }

@@ -142,10 +142,11 @@ identifier!(
 identifier!(
     /// Name of a user on an instance (kms-secrets.md section 6.2): no blanks,
     /// `:`, `/`, `"` or control characters, no leading `-`, at most 32 bytes.
-    OsUser, "UserName", "1 to 32 visible ASCII characters without : / \" ' \\ ` $ ; and no leading -",
+    OsUser, "UserName", "1 to 32 visible ASCII characters without : / , = quotes and shell signs, no leading -, not . or ..",
     |t| (1..=32).contains(&t.len())
         && !t.starts_with('-')
-        && t.bytes().all(|b| b.is_ascii_graphic() && !b":/\"'\\`$;&|<>(){}*?!#".contains(&b))
+        && !matches!(t, "." | "..")
+        && t.bytes().all(|b| b.is_ascii_graphic() && !b":/,=\"'\\`$;&|<>(){}*?!#".contains(&b))
 );
 identifier!(
     /// Id of one API call, a lower-case UUID.
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn os_users_cannot_carry_shell_or_chpasswd_syntax() {
-        for bad in ["a:b", "a b", "$(id)", "`id`", "a;b", "-rf", "a/b", "a\nb", ""] {
+        for bad in [".", "..", "a,b", "a=b", "a:b", "a b", "$(id)", "`id`", "a;b", "-rf", "a/b", "a\nb", ""] {
             assert!(OsUser::parse(bad).is_err(), "{bad:?}");
         }
         assert!(OsUser::parse("ecs-user").is_ok());

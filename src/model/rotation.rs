@@ -18,6 +18,8 @@ use super::{InstanceId, OsUser, RotationId, SecretId, SecretName, SecretSubType,
 ///    │                                   ▼ │ ▼                                  ▼     ▼
 ///    └──────────Fenced (old)─────────── Stuck │ Fencing                  Finalizing ▶ Done
 ///                                        (Answered)
+///  From Applied and Fencing, too, Overdue leads to Stuck; from Verified, when
+///  it was long ago, Contradicted leads back to Unknown.
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
@@ -152,9 +154,9 @@ impl State {
             (Self::Sent | Self::Unknown, Event::NewIsLive { proved: false }) => Self::Applied,
             (Self::Sent, Event::Refused) => Self::Failed,
             (Self::Unknown | Self::Stuck, Event::GiveUp) => Self::Fencing,
-            (Self::Unknown, Event::Overdue) => Self::Stuck,
+            (Self::Unknown | Self::Applied | Self::Fencing, Event::Overdue) => Self::Stuck,
             (Self::Applied, Event::Proved) => Self::Verified,
-            (Self::Applied, Event::Contradicted) => Self::Unknown,
+            (Self::Applied | Self::Verified, Event::Contradicted) => Self::Unknown,
             (Self::Verified, Event::Commit) => Self::Committed,
             (Self::Committed, Event::RemoveOld) => Self::Finalizing,
             (Self::Committed | Self::Finalizing, Event::Finish) => Self::Done,
@@ -275,6 +277,11 @@ pub struct RotationRecord {
     /// What the instance is to be told, sealed: the crypt(3) hash or the public
     /// key, the same in every attempt. Empty once it is over.
     pub material: Vec<u8>,
+    /// What the instance must prove: the SHA-256 of that hash, or the key's
+    /// fingerprint. With it the labels can move while the token is away.
+    pub proof: String,
+    /// The highest generation that the instance says it has seen.
+    pub seen_generation: u64,
     /// Counts the changes of this row.
     pub revision: u64,
 }

@@ -279,6 +279,12 @@ pub struct SecretRecord {
 }
 
 impl SecretRecord {
+    /// When its next rotation is due; a secret that is to be deleted does not rotate.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.schedule.next.filter(|_| self.planned_delete.is_none())
+    }
+
     /// The version a stage points to.
     #[must_use]
     pub fn at_stage(&self, stage: &VersionStage) -> Option<&VersionMeta> {

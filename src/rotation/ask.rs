@@ -4,19 +4,11 @@ use std::time::Duration;
 
 use super::Rotations;
 use super::ledger::LedgerError;
-use super::material::expected_proof;
 use crate::cloud_assistant::client::{poll_deadline, poll_pause};
 use crate::cloud_assistant::plugin::{self, Op, Report, Request};
 use crate::cloud_assistant::{CommandError, Commander, Finished, Invocation, InvokeId, Outcome};
 use crate::model::rotation::{RotationRecord, Trouble};
 use crate::model::{OsFamily, SecretSubType};
-
-/// What is wanted beside the operation itself.
-#[derive(Debug, Default)]
-pub(super) struct Wanted {
-    /// Fingerprints for `finalize`.
-    pub(super) remove: Vec<String>,
-}
 
 /// Why there is no report.
 #[derive(Debug)]
@@ -64,13 +56,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Whether a report proves that what it found is what the vault sent.
-pub(super) fn proves(kind: SecretSubType, told: &strongroom_hsm::SecretBytes, report: &Report) -> bool {
-    let shown = match kind {
+pub(super) fn proves(rotation: &RotationRecord, report: &Report) -> bool {
+    let shown = match rotation.kind {
         SecretSubType::Password => report.proof.field_sha256.as_ref(),
         SecretSubType::SshKey => report.proof.key_sha256.as_ref(),
     };
-    let expected = expected_proof(kind, told);
-    expected.is_some_and(|expected| shown.is_some_and(|shown| shown.as_str() == expected))
+    shown.is_some_and(|shown| shown.as_str() == rotation.proof)
 }
 
 impl Rotations {
@@ -81,7 +72,7 @@ impl Rotations {
         op: Op,
         attempt: u32,
         told: Option<&strongroom_hsm::SecretBytes>,
-        wanted: Wanted,
+        remove: Vec<String>,
     ) -> Request {
         // The hash of a generated password and a public key are fit to be
         // shown: that is why they, and nothing else, travel.
@@ -101,7 +92,7 @@ impl Rotations {
             kind: rotation.kind,
             hash,
             key,
-            remove: wanted.remove,
+            remove,
             options: plugin::Options::default(),
         }
     }
@@ -121,19 +112,20 @@ impl Rotations {
     }
 
     /// Asks the instance something that can be asked again: sends, and waits
-    /// for the report. The number of the question is durable first, so that no
+    /// for the report. The credential goes along so that the plug-in can compare;
+    /// while the token is away, it compares with its own journal. The number of the question is durable first, so that no
     /// later question shares its ClientToken.
     pub(super) async fn ask(
         &self,
         commander: &dyn Commander,
         rotation: &mut RotationRecord,
         op: Op,
-        told: Option<&strongroom_hsm::SecretBytes>,
-        wanted: Wanted,
     ) -> Result<Result<Report, NoAnswer>, LedgerError> {
+        let told = self.material(rotation).await.ok();
+        let remove = self.other_keys(rotation).await?;
         rotation.asks = rotation.asks.saturating_add(1);
         self.keep(rotation).await?;
-        let request = self.request(rotation, op, rotation.asks, told, wanted);
+        let request = self.request(rotation, op, rotation.asks, told.as_ref(), remove);
         let invoke_id = match self.invoke(commander, &request).await {
             Ok(id) => id,
             Err(error) => return Ok(Err(NoAnswer::of(&error))),

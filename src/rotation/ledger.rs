@@ -5,8 +5,8 @@ use strongroom_hsm::SecretBytes;
 use super::Rotations;
 use super::crash::{self, Side};
 use super::schedule;
-use crate::model::rotation::{Event, IllegalEvent, RotationRecord, Trigger};
-use crate::model::{AutomaticRotation, Binding, RotationId, Sealed, SecretRecord, VersionStage};
+use crate::model::rotation::{Event, IllegalEvent, RotationRecord, State, Trigger};
+use crate::model::{AutomaticRotation, Binding, RotationId, Sealed, SecretRecord};
 use crate::seal::SealError;
 use crate::store::{Change, StoreError};
 use crate::vault::VaultError;
@@ -63,9 +63,29 @@ impl Rotations {
     /// The rotations that are not over, as they are on disk.
     pub(super) async fn open(&self) -> Result<Vec<RotationRecord>, VaultError> {
         let rows = self.vault.store().open_rotations().await?;
-        rows.iter()
-            .map(|(id, row)| Ok(self.vault.integrity().check(ROTATIONS, id.as_str(), row)?))
-            .collect()
+        // One row that was altered does not keep the others from their end.
+        Ok(rows
+            .iter()
+            .filter_map(|(id, row)| {
+                let checked = self.vault.integrity().check(ROTATIONS, id.as_str(), row);
+                checked
+                    .inspect_err(|error| tracing::error!(rotation = %id, error = ?error, "a rotation is not driven"))
+                    .ok()
+            })
+            .collect())
+    }
+
+    /// Whether a rotation of the secret is going on of which nobody can say
+    /// whether old or new is in force: then both must be readable
+    /// (cloud-assistant.md section 5.7).
+    ///
+    /// # Errors
+    ///
+    /// The vault's trouble.
+    pub async fn is_in_doubt(&self, secret: &SecretRecord) -> Result<bool, VaultError> {
+        let Some((id, row)) = self.vault.store().open_rotation(&secret.id).await? else { return Ok(false) };
+        let rotation: RotationRecord = self.vault.integrity().check(ROTATIONS, id.as_str(), &row)?;
+        Ok(matches!(rotation.state, State::Unknown | State::Applied | State::Fencing | State::Stuck))
     }
 
     /// The newest rotations of a secret, newest first.
@@ -149,6 +169,9 @@ impl Rotations {
         let now = self.vault.now();
         self.advance_with(rotation, event, |secret, rotation| {
             secret.versions.retain(|v| v.id != rotation.version);
+            // An instance that has seen later rotations (the database was
+            // restored from a backup) accepts only later ones still.
+            secret.generation = secret.generation.max(rotation.seen_generation);
             let schedule = &mut secret.schedule;
             if schedule.automatic != AutomaticRotation::Disabled {
                 schedule.automatic = AutomaticRotation::Invalid;
@@ -175,16 +198,16 @@ impl Rotations {
         .await
     }
 
-    /// Fingerprints of the keys of all other versions of the secret, which
-    /// `finalize` removes (cloud-assistant.md section 5.7).
+    /// Fingerprints of the keys of all other versions of the secret: those
+    /// that `finalize` removes, and by which `apply` finds the line whose options
+    /// the new key takes over (cloud-assistant.md sections 4.3 and 5.7).
     pub(super) async fn other_keys(&self, rotation: &RotationRecord) -> Result<Vec<String>, VaultError> {
         let entry = self.vault.find_by_id(&rotation.secret).await?;
         let versions = entry.record.versions.iter();
-        let kept = entry.record.at_stage(&VersionStage::Current).and_then(|v| v.key_fingerprint.clone());
         Ok(versions
             .filter(|v| v.id != rotation.version)
             .filter_map(|v| v.key_fingerprint.clone())
-            .filter(|f| Some(f) != kept.as_ref())
+            .filter(|f| *f != rotation.proof)
             .collect())
     }
 }

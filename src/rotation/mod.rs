@@ -41,6 +41,9 @@ pub enum RotationError {
     /// Another one of the secret, or of the same user on the instance, is going on.
     #[error("a rotation is going on")]
     InProgress,
+    /// It is not due, or not any more.
+    #[error("the rotation is not due")]
+    NotDue,
     /// The secret is none that the service rotates.
     #[error("the secret is not managed")]
     NotManaged,
@@ -197,6 +200,11 @@ impl Rotations {
             if record.version(&version).is_some() {
                 return Ok(record);
             }
+            // It was due when the list was made; meanwhile it may have been
+            // rotated by hand, or its rotation switched off.
+            if trigger == Trigger::Scheduled && record.due().is_none_or(|due| due > self.vault.now()) {
+                return Err(RotationError::NotDue);
+            }
             if record.at_stage(&VersionStage::Pending).is_some() {
                 return Err(RotationError::InProgress);
             }
@@ -269,6 +277,8 @@ impl Rotations {
         let dropped = secret.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
         let id = RotationId::from_random(&self.vault.random_id()?);
         let material = self.seal_material(&id, &candidate.told).await?;
+        let proof = material::expected_proof(ecs.sub_type, &candidate.told)
+            .ok_or(VaultError::Seal(crate::seal::SealError::Local))?;
         let rotation = RotationRecord {
             id,
             secret: secret.id.clone(),
@@ -292,6 +302,8 @@ impl Rotations {
             ended: None,
             trouble: None,
             material,
+            proof,
+            seen_generation: 0,
             revision: 1,
         };
         let mut changes = vec![self.vault.seal_version(&secret, &version, &candidate.value).await?];

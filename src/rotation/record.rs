@@ -162,6 +162,11 @@ impl Rotations {
         self.note(&Deed { error: trouble(rotation), ..about(rotation, RotationPhase::Failed) }).await
     }
 
+    /// The rotation is over, but the old key is still on the instance.
+    pub(super) async fn record_old_key(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
+        self.note(&Deed { error: trouble(rotation), ..about(rotation, RotationPhase::Finished) }).await
+    }
+
     /// Nobody answers; both versions are kept.
     pub(super) async fn record_doubt(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
         self.note(&Deed { error: trouble(rotation), ..about(rotation, RotationPhase::Unknown) }).await

@@ -7,11 +7,11 @@ use strongroom_hsm::SecretBytes;
 
 use super::Rotations;
 use super::advice::advice;
-use super::ask::{NoAnswer, Wanted, proves};
+use super::ask::{NoAnswer, proves};
 use super::ledger::LedgerError;
 use super::schedule::pause;
 use crate::cloud_assistant::client::{poll_deadline, poll_pause};
-use crate::cloud_assistant::plugin::{Op, Report};
+use crate::cloud_assistant::plugin::{Code, Op, Report};
 use crate::cloud_assistant::{CommandError, Commander, Finished, InvokeId, Outcome};
 use crate::model::rotation::{Event, Live, RotationRecord, State};
 use crate::model::{OsFamily, SecretSubType};
@@ -29,11 +29,24 @@ const ATTEMPTS: u32 = 6;
 const CONTRADICTED_TRIES: u32 = 3;
 /// How long an answer is waited for before the rotation counts as stuck.
 const DOUBT_SECONDS: i64 = 3_600;
+/// How long a proof counts before it is asked for again.
+const FRESH_SECONDS: i64 = 300;
+/// How often a refusal to remove an old key is met that repetition will not cure.
+const LASTING_TRIES: u32 = 3;
 /// How often a stuck rotation asks again.
 const STUCK_SECONDS: u64 = 1_800;
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Whether a check stopped the rotation before it began. The instance may be
+/// unable to look then, as where the user is missing; but by its journal nothing
+/// of this rotation was ever begun, so its candidate is not in force.
+fn never_began(report: &Report) -> bool {
+    let shut = matches!(report.code, Code::Already | Code::Fenced | Code::StaleGen | Code::WrongRid);
+    let damaged = report.warnings.iter().any(|word| word.as_str() == "journal_damaged");
+    report.phase.is_none() && !shut && !damaged
 }
 
 impl Rotations {
@@ -45,7 +58,7 @@ impl Rotations {
             State::Sent => self.sent(rotation, commander).await,
             State::Unknown => self.unknown(rotation, commander).await,
             State::Applied => self.applied(rotation, commander).await,
-            State::Verified => self.commit(rotation).await,
+            State::Verified => self.verified(rotation, commander).await,
             State::Committed => self.committed(rotation).await,
             State::Finalizing => self.finalizing(rotation, commander).await,
             State::Fencing => self.fencing(rotation, commander).await,
@@ -124,12 +137,13 @@ impl Rotations {
 
     /// The request may have been sent: it is sent again under the same token.
     async fn sending(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        if self.vault.now().seconds_since(rotation.since) > TOKEN_SECONDS {
+        if self.age(rotation) > TOKEN_SECONDS {
             self.trouble(rotation, "apply", "token_expired", "the request could not be handed over in time");
             return self.advance(rotation, Event::OutcomeUnknown).await;
         }
         let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        let request = self.request(rotation, Op::Apply, rotation.attempt, Some(&told), Wanted::default());
+        let remove = self.other_keys(rotation).await?;
+        let request = self.request(rotation, Op::Apply, rotation.attempt, Some(&told), remove);
         match self.invoke(commander, &request).await {
             Ok(id) => {
                 rotation.invoke_id = Some(id.as_str().to_owned());
@@ -156,7 +170,7 @@ impl Rotations {
         match commander.outcome(&invoke_id, &rotation.instance, &asked).await {
             Ok(Outcome::Finished(finished)) => self.result(rotation, &finished).await,
             Ok(Outcome::NotYet) | Err(_)
-                if self.vault.now().seconds_since(rotation.since) > i64::try_from(deadline).unwrap_or(i64::MAX) =>
+                if self.age(rotation) > i64::try_from(deadline).unwrap_or(i64::MAX) =>
             {
                 self.trouble(rotation, "apply", "no_result", "no result came in time: the instance is asked what is in force");
                 self.advance(rotation, Event::OutcomeUnknown).await
@@ -187,9 +201,17 @@ impl Rotations {
         if matches!(report.live, Live::New | Live::Both) {
             return self.new_is_live(rotation, report).await;
         }
+        if let Some(journal) = &report.facts.journal {
+            rotation.seen_generation = rotation.seen_generation.max(journal.generation.unwrap_or(0));
+        }
         let (code, text) = advice(report.code);
         self.trouble(rotation, "apply", code, text);
-        if report.is_final && matches!(report.live, Live::Old | Live::Other) {
+        let not_live = match report.live {
+            Live::Old | Live::Other => true,
+            Live::Unknown => never_began(report),
+            Live::Both | Live::New => false,
+        };
+        if report.is_final && not_live {
             return self.failed(rotation, Event::Refused).await;
         }
         self.advance(rotation, Event::OutcomeUnknown).await?;
@@ -202,49 +224,48 @@ impl Rotations {
     }
 
     async fn new_is_live(&self, rotation: &mut RotationRecord, report: &Report) -> Result<(), LedgerError> {
-        let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        let proved = proves(rotation.kind, &told, report);
+        // What was said long ago, while the vault was away, is checked again.
+        let proved = self.is_fresh(rotation) && proves(rotation, report);
         self.advance(rotation, Event::NewIsLive { proved }).await
     }
 
     /// Old or new: the instance is asked. If the new one is not in force, the
     /// same candidate is sent again.
     async fn unknown(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        match self.ask(commander, rotation, Op::Status, Some(&told), Wanted::default()).await? {
+        match self.ask(commander, rotation, Op::Status).await? {
             Ok(report) if matches!(report.live, Live::New | Live::Both) => self.new_is_live(rotation, &report).await,
             Ok(report) if report.plugin.is_none() || !report.ok => {
                 let (code, text) = advice(report.code);
                 let why = NoAnswer { code: code.to_owned(), text: text.to_owned(), again: None };
-                self.doubt(rotation, why).await
+                self.doubt(rotation, "status", why).await
             }
             Ok(_) if rotation.attempt >= ATTEMPTS => self.advance(rotation, Event::GiveUp).await,
             Ok(_) => {
                 self.record_intent(rotation).await?;
                 self.advance(rotation, Event::Send).await
             }
-            Err(why) => self.doubt(rotation, why).await,
+            Err(why) => self.doubt(rotation, "status", why).await,
         }
     }
 
     /// Nobody could say what is in force. That counts as stuck only after a
     /// question within this run of the vault: it may itself have been away for
     /// longer than an instance may be.
-    async fn doubt(&self, rotation: &mut RotationRecord, why: NoAnswer) -> Result<(), LedgerError> {
+    async fn doubt(&self, rotation: &mut RotationRecord, step: &str, why: NoAnswer) -> Result<(), LedgerError> {
         let since = rotation.doubt_since.unwrap_or(rotation.since);
-        if self.vault.now().seconds_since(since) <= DOUBT_SECONDS {
-            return self.no_answer(rotation, "status", why).await;
+        let seconds = self.vault.now().seconds_since(since);
+        if (0..=DOUBT_SECONDS).contains(&seconds) {
+            return self.no_answer(rotation, step, why).await;
         }
-        self.trouble(rotation, "status", &why.code, &why.text);
+        self.trouble(rotation, step, &why.code, &why.text);
         self.record_doubt(rotation).await?;
         self.get_stuck(rotation, Event::Overdue).await
     }
 
     /// In force by the instance's word: a check has to prove it.
     async fn applied(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        match self.ask(commander, rotation, Op::Verify, Some(&told), Wanted::default()).await? {
-            Ok(report) if proves(rotation.kind, &told, &report) && matches!(report.live, Live::New | Live::Both) => {
+        match self.ask(commander, rotation, Op::Verify).await? {
+            Ok(report) if proves(rotation, &report) && matches!(report.live, Live::New | Live::Both) => {
                 self.advance(rotation, Event::Proved).await
             }
             Ok(report) if report.ok || matches!(report.live, Live::Old | Live::Other) => {
@@ -253,6 +274,28 @@ impl Rotations {
                 // A plug-in that never proves what it says must not be asked without end at full pace.
                 let wait = self.pause(CONTRADICTED_TRIES);
                 self.later(rotation, wait).await
+            }
+            Ok(report) => {
+                let (code, text) = advice(report.code);
+                let why = NoAnswer { code: code.to_owned(), text: text.to_owned(), again: None };
+                self.doubt(rotation, "verify", why).await
+            }
+            Err(why) => self.doubt(rotation, "verify", why).await,
+        }
+    }
+
+    /// Proven; unless that was long ago, the labels move.
+    async fn verified(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+        if self.is_fresh(rotation) {
+            return self.commit(rotation).await;
+        }
+        match self.ask(commander, rotation, Op::Verify).await? {
+            Ok(report) if proves(rotation, &report) && matches!(report.live, Live::New | Live::Both) => {
+                self.commit(rotation).await
+            }
+            Ok(report) if report.ok || matches!(report.live, Live::Old | Live::Other) => {
+                self.trouble(rotation, "verify", "verify_failed", "what was proven is not in force any more");
+                self.advance(rotation, Event::Contradicted).await
             }
             Ok(report) => {
                 let (code, text) = advice(report.code);
@@ -275,17 +318,43 @@ impl Rotations {
 
     /// The old key goes, however long that takes: the rotation itself has succeeded.
     async fn finalizing(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        let remove = self.other_keys(rotation).await?;
-        match self.ask(commander, rotation, Op::Finalize, Some(&told), Wanted { remove }).await? {
-            Ok(report) if report.ok => self.finish(rotation).await,
+        let why = match self.ask(commander, rotation, Op::Finalize).await? {
+            Ok(report) if report.ok => return self.finish(rotation).await,
             Ok(report) => {
                 let (code, text) = advice(report.code);
                 let text = format!("the old key is not removed yet: {text}");
-                self.no_answer(rotation, "finalize", NoAnswer { code: code.to_owned(), text, again: None }).await
+                let lasting = matches!(report.code, Code::StaleGen | Code::WrongRid | Code::VerifyFailed);
+                if lasting && rotation.tries >= LASTING_TRIES {
+                    return self.keep_old_key(rotation, code, &text).await;
+                }
+                NoAnswer { code: code.to_owned(), text, again: None }
             }
-            Err(why) => self.no_answer(rotation, "finalize", why).await,
+            Err(why) => why,
+        };
+        if self.age(rotation) > DOUBT_SECONDS {
+            return self.keep_old_key(rotation, &why.code, &why.text).await;
         }
+        self.no_answer(rotation, "finalize", why).await
+    }
+
+    /// The old key stays for now, and that is said: the next rotation, which
+    /// must not be kept waiting, removes the keys of all earlier versions.
+    async fn keep_old_key(&self, rotation: &mut RotationRecord, code: &str, text: &str) -> Result<(), LedgerError> {
+        let text = format!("OldKeyNotRemoved ({code}): rotate again to have it removed. {text}");
+        self.trouble(rotation, "finalize", "OldKeyNotRemoved", &text);
+        self.record_old_key(rotation).await?;
+        self.finish(rotation).await
+    }
+
+    /// How long the present state has lasted, in seconds. A clock that was set
+    /// back counts as long.
+    fn age(&self, rotation: &RotationRecord) -> i64 {
+        let age = self.vault.now().seconds_since(rotation.since);
+        if age < 0 { i64::MAX } else { age }
+    }
+
+    fn is_fresh(&self, rotation: &RotationRecord) -> bool {
+        self.age(rotation) <= FRESH_SECONDS
     }
 
     async fn finish(&self, rotation: &mut RotationRecord) -> Result<(), LedgerError> {
@@ -294,9 +363,9 @@ impl Rotations {
 
     /// Given up, once the instance has confirmed that nothing of it will act any more.
     async fn fencing(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        match self.ask(commander, rotation, Op::Fence, Some(&told), Wanted::default()).await? {
-            Ok(report) if report.ok => {
+        match self.ask(commander, rotation, Op::Fence).await? {
+            // A fence that is durable there counts also when the plug-in could not look.
+            Ok(report) if report.ok || (report.is_final && report.plugin.is_some()) => {
                 let event = Event::Fenced { live: report.live };
                 match report.live {
                     Live::Old | Live::Other => self.failed(rotation, event).await,
@@ -307,17 +376,16 @@ impl Rotations {
             Ok(report) => {
                 let (code, text) = advice(report.code);
                 let why = NoAnswer { code: code.to_owned(), text: text.to_owned(), again: None };
-                self.no_answer(rotation, "fence", why).await
+                self.doubt(rotation, "fence", why).await
             }
-            Err(why) => self.no_answer(rotation, "fence", why).await,
+            Err(why) => self.doubt(rotation, "fence", why).await,
         }
     }
 
     /// Asks now and then whether the instance is back.
     async fn stuck(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
-        let Some(told) = self.told(rotation).await? else { return Ok(()) };
-        match self.ask(commander, rotation, Op::Status, Some(&told), Wanted::default()).await? {
-            Ok(report) if report.plugin.is_some() => {
+        match self.ask(commander, rotation, Op::Status).await? {
+            Ok(report) if report.plugin.is_some() && report.ok => {
                 rotation.doubt_since = None;
                 self.advance(rotation, Event::Answered).await
             }

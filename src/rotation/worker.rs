@@ -4,10 +4,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::Rotations;
+use super::{RotationError, Rotations};
 use super::ledger::LedgerError;
 use crate::cloud_assistant::Commander;
-use crate::model::rotation::{RotationRecord, Trigger};
+use crate::model::rotation::{RotationRecord, State, Trigger};
 use crate::model::{RotationId, SecretId, Timestamp, VersionId};
 use crate::store::StoreError;
 use crate::vault::VaultError;
@@ -64,7 +64,9 @@ impl Rotations {
             let version = VersionId::from_random(self.vault.random_id()?);
             let access = self.record_scheduled(&entry.record).await?;
             let begun = self.begin(&access, &entry.record.name, version.clone(), Trigger::Scheduled).await;
-            if let Err(error) = &begun {
+            if let Err(error) = &begun
+                && !matches!(error, RotationError::NotDue)
+            {
                 tracing::warn!(secret = %entry.record.name, error = ?error, "a scheduled rotation was not begun");
                 self.put_off(&access, &entry.record.name).await?;
             }
@@ -75,7 +77,7 @@ impl Rotations {
         }
     }
 
-    /// What could not be begun is tried again in its retry lane, not at once.
+    /// What could not be begun is tried again in an hour, not at once.
     async fn put_off(
         &self,
         access: &crate::audit::Access,
@@ -84,11 +86,10 @@ impl Rotations {
         let now = self.vault.now();
         self.vault
             .change(access, name, |record| {
-                let schedule = &mut record.schedule;
-                schedule.failures = schedule.failures.saturating_add(1);
-                schedule.next = schedule
-                    .interval
-                    .map(|i| super::schedule::next_after_failure(&record.id, i, schedule.failures, now));
+                // What was not begun has not failed: it stays due, an hour later.
+                if record.schedule.next.is_some_and(|next| next <= now) {
+                    record.schedule.next = Some(now.plus_seconds(super::HOUR_SECONDS));
+                }
                 Ok(())
             })
             .await
@@ -113,12 +114,18 @@ impl Rotations {
     }
 
     async fn to_the_end(&self, mut rotation: RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+        let mut permit = None;
         while !rotation.state.is_over() {
             self.wait_until(rotation.next_try).await;
-            let permit = self.permits.acquire().await;
+            // Counted from its beginning until its first result: an instance that
+            // does not answer then stands in nobody's way.
+            if !matches!(rotation.state, State::Staged | State::Sending | State::Sent) || rotation.doubt_since.is_some() {
+                permit = None;
+            } else if permit.is_none() {
+                permit = self.permits.acquire().await.ok();
+            }
             let before = rotation.clone();
             let result = self.step(&mut rotation, commander).await;
-            drop(permit);
             match result {
                 Ok(()) => {
                     if rotation.state != before.state {
@@ -143,7 +150,9 @@ impl Rotations {
     async fn wait_until(&self, moment: Timestamp) {
         loop {
             let millis = moment.millis().saturating_sub(self.vault.now().millis());
-            let Some(left) = u64::try_from(millis).ok().filter(|m| *m > 0) else { return };
+            // Nothing waits longer than an hour: a moment further away was written
+            // by a clock that ran ahead and was set back.
+            let Some(left) = u64::try_from(millis).ok().filter(|m| (1..=3_600_000).contains(m)) else { return };
             tokio::time::sleep(Duration::from_millis(left.min(1_000))).await;
         }
     }

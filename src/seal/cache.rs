@@ -1,18 +1,18 @@
 //! Data keys that stay in memory for a while, by configuration.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use quick_cache::sync::Cache;
 use strongroom_hsm::SecretBytes;
 
-use crate::model::{Clock, Recipient, Timestamp};
+use crate::model::Recipient;
 
 #[derive(Debug)]
 struct Kept {
     key: SecretBytes,
-    until: Timestamp,
+    until: Instant,
 }
 
 /// Keeps unwrapped data keys, never values, for at most a time to live and in
@@ -23,25 +23,25 @@ struct Kept {
 pub struct DataKeyCache {
     kept: Cache<[u8; 32], Arc<Kept>>,
     time_to_live: Duration,
-    clock: Arc<dyn Clock>,
 }
 
 impl DataKeyCache {
     /// A cache of at most `entries` keys, each kept for `time_to_live`.
     #[must_use]
-    pub fn new(entries: usize, time_to_live: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { kept: Cache::new(entries), time_to_live, clock }
+    pub fn new(entries: usize, time_to_live: Duration) -> Self {
+        Self { kept: Cache::new(entries), time_to_live }
     }
 
     pub(super) fn key(&self, recipient: &Recipient) -> Option<KeptKey> {
         let kept = self.kept.get(&name(recipient))?;
-        (kept.until > self.clock.now()).then_some(KeptKey(kept))
+        (kept.until > Instant::now()).then_some(KeptKey(kept))
     }
 
     pub(super) fn keep(&self, recipient: &Recipient, key: SecretBytes) {
-        let millis = i64::try_from(self.time_to_live.as_millis()).unwrap_or(i64::MAX);
-        let until = Timestamp::from_millis(self.clock.now().millis().saturating_add(millis));
-        self.kept.insert(name(recipient), Arc::new(Kept { key, until }));
+        // The clock that never steps: setting the time does not keep keys longer.
+        if let Some(until) = Instant::now().checked_add(self.time_to_live) {
+            self.kept.insert(name(recipient), Arc::new(Kept { key, until }));
+        }
     }
 
     /// Forgets every key at once; the bytes are wiped.
@@ -52,7 +52,7 @@ impl DataKeyCache {
     /// Forgets the keys whose time is over. To be called now and then, so that
     /// an idle vault does not keep what nobody asks for.
     pub fn sweep(&self) {
-        let now = self.clock.now();
+        let now = Instant::now();
         self.kept.retain(|_, kept| kept.until > now);
     }
 }

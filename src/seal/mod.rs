@@ -77,6 +77,13 @@ impl Sealer {
         &self.keys
     }
 
+    /// Forgets every data key that is kept: after a secret was destroyed.
+    pub fn forget(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
+    }
+
     /// Encrypts a value for the place named by `binding`.
     ///
     /// # Errors

@@ -151,6 +151,10 @@ pub struct FoundSecret {
     pub id: SecretId,
     /// The row.
     pub row: Guarded,
+    /// When the store believes that its next rotation is due.
+    pub next_rotation: Option<Timestamp>,
+    /// When the store believes that it is to be destroyed.
+    pub planned_delete: Option<Timestamp>,
     /// The sealed value that the row calls current.
     pub current: Option<Vec<u8>>,
 }
@@ -200,6 +204,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The newest rotations of a secret, newest first.
     fn rotations<'a>(&'a self, secret: &'a SecretId, limit: u32) -> Answer<'a, Vec<(RotationId, Guarded)>>;
+
+    /// The rotation of a secret that is not over, if there is one.
+    fn open_rotation<'a>(&'a self, secret: &'a SecretId) -> Answer<'a, Option<(RotationId, Guarded)>>;
 
     /// How many rotations begun by hand lie between `since` and now.
     fn rotations_since(&self, since: Timestamp) -> Answer<'_, u64>;

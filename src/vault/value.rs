@@ -12,6 +12,9 @@ use crate::model::{
 use crate::seal::{RowAltered, SealError};
 use crate::store::{Change, StoreError};
 
+/// Stages of the owner's own that a secret may have (kms-secrets.md section 5.3).
+const MAX_CUSTOM_STAGES: usize = 8;
+
 /// Which version is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pick {
@@ -168,12 +171,19 @@ impl Vault {
         if new.stages.is_empty() {
             record.make_current(&new.id);
         }
+        let custom = |record: &SecretRecord| {
+            let stages = record.versions.iter().flat_map(|v| &v.stages);
+            stages.filter(|s| matches!(s, VersionStage::Custom(_))).count()
+        };
         for stage in &new.stages {
             if *stage == VersionStage::Current {
                 record.make_current(&new.id);
             } else {
                 record.move_stage(stage, &new.id);
             }
+        }
+        if custom(&record) > MAX_CUSTOM_STAGES {
+            return Err(VaultError::Full);
         }
         let dropped = record.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
         if record.version(&new.id).is_none() {

@@ -47,6 +47,8 @@ const DOCUMENT: &[&str] = &[
 
 const SECRET_NAME: Parameter = required("SecretName", NAME, 192);
 const USER_NAME: Parameter = required("UserName", USER, 64);
+/// Left out it means the caller (ram.md section 3.3).
+const OWN_NAME: Parameter = optional("UserName", USER, 64);
 const POLICY_NAME: Parameter = required("PolicyName", POLICY, 128);
 const POLICY_TYPE: Parameter = required("PolicyType", KIND, 16);
 const VERSION_ID: Parameter = required("VersionId", VERSION, 64);
@@ -62,7 +64,8 @@ fn parameters(action: &str) -> Vec<Parameter> {
         "AttachPolicyToUser" | "DetachPolicyFromUser" => {
             vec![USER_NAME, POLICY_NAME, POLICY_TYPE, optional("ResourceGroupId", &["rg-1"], 1)]
         }
-        "CreateAccessKey" | "DeleteUser" | "ListAccessKeys" | "ListPoliciesForUser" => vec![USER_NAME],
+        "DeleteUser" | "ListPoliciesForUser" => vec![USER_NAME],
+        "CreateAccessKey" | "ListAccessKeys" => vec![OWN_NAME],
         "CreatePolicy" => {
             vec![POLICY_NAME, required("PolicyDocument", DOCUMENT, 60_000), optional("Description", &[], 1_024)]
         }
@@ -95,7 +98,7 @@ fn parameters(action: &str) -> Vec<Parameter> {
             ),
         ],
         "CreateUser" => vec![USER_NAME, optional("DisplayName", &[], 128), optional("Comments", &[], 128)],
-        "DeleteAccessKey" => vec![USER_NAME, KEY_ID],
+        "DeleteAccessKey" => vec![OWN_NAME, KEY_ID],
         "DeletePolicy" => vec![POLICY_NAME, optional("CascadingDelete", &["true", "x"], 8)],
         "DeleteSecret" => vec![
             SECRET_NAME,
@@ -121,14 +124,14 @@ fn parameters(action: &str) -> Vec<Parameter> {
             optional("DryRun", BOOLEAN, 8),
             optional("Recipient", &["{}"], 1),
         ],
-        "ListPolicies" => vec![MAX_ITEMS, optional("PolicyType", KIND, 16), optional("Marker", &POLICY.split_at(1).1, 128)],
+        "ListPolicies" => vec![MAX_ITEMS, optional("PolicyType", KIND, 16), optional("Marker", POLICY.split_at(1).1, 128)],
         "ListSecretVersionIds" => {
             vec![SECRET_NAME, optional("IncludeDeprecated", BOOLEAN, 8), PAGE_NUMBER, PAGE_SIZE]
         }
         "ListSecrets" => {
             vec![PAGE_NUMBER, PAGE_SIZE, optional("FetchTags", BOOLEAN, 8), optional("Filters", &["x"], 1)]
         }
-        "ListUsers" => vec![MAX_ITEMS, optional("Marker", &USER.split_at(1).1, 64)],
+        "ListUsers" => vec![MAX_ITEMS, optional("Marker", USER.split_at(1).1, 64)],
         "PutSecretValue" => vec![
             SECRET_NAME,
             VERSION_ID,
@@ -138,7 +141,7 @@ fn parameters(action: &str) -> Vec<Parameter> {
         ],
         "RestoreSecret" => vec![SECRET_NAME],
         "RotateSecret" => vec![SECRET_NAME, VERSION_ID],
-        "UpdateAccessKey" => vec![USER_NAME, KEY_ID, required("Status", &["", "active", "Off"], 16)],
+        "UpdateAccessKey" => vec![OWN_NAME, KEY_ID, required("Status", &["", "active", "Off"], 16)],
         "UpdateSecretRotationPolicy" => vec![SECRET_NAME, required("EnableAutomaticRotation", BOOLEAN, 8)],
         other => panic!("the action {other} has no row in the tests of parameters"),
     }

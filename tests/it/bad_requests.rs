@@ -253,14 +253,14 @@ async fn signatures_in_parameters_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn unknown_parameters_are_ignored_and_masked_in_the_record() {
+async fn unknown_parameters_are_ignored_and_left_out_of_the_record() {
     let appliance = Appliance::running().await;
     let more = [("SecretName", "db"), ("RegionId", "cn-hangzhou"), ("Whatever", MARKER)];
     appliance.admin().create_secret("db", "one").await;
     let request = Request::v1(appliance.admin_key(), "GetSecretValue", KMS, &more).query("GET");
     let reply = Connection::open(&appliance).await.send(&request).await;
     assert_eq!(reply.status, 200);
-    let record = &appliance.audit_of(&reply.request_id())[0];
-    assert_eq!(record["requestParameters"]["Whatever"], "******");
-
+    // Neither name nor value: a value sent without its name would stand in its place.
+    let record = appliance.audit_of(&reply.request_id())[0].to_string();
+    assert!(!record.contains(MARKER) && !record.contains("Whatever"), "{record}");
 }

@@ -31,7 +31,7 @@ async fn a_user_lives_from_creation_to_deletion() {
     assert_eq!(key["AccessKey"]["AccessKeySecret"].as_str().unwrap().len(), 30);
     let listed = admin.ok("ListAccessKeys", &alice).await;
     assert!(!listed.to_string().contains("AccessKeySecret"), "a secret is shown once");
-    assert_eq!(names(&listed, "AccessKeys", "AccessKey", "AccessKeyId"), [id.clone()]);
+    assert_eq!(names(&listed, "AccessKeys", "AccessKey", "AccessKeyId"), std::slice::from_ref(&id));
     admin.ok("CreateAccessKey", &alice).await;
     assert_eq!(code(&admin, "CreateAccessKey", &alice).await, "409 LimitExceeded.User.AccessKey");
 
@@ -141,6 +141,21 @@ async fn what_is_taken_away_no_longer_works_at_once_and_after_a_restart() {
     appliance.restart().await;
     let reader = appliance.client(reader.key());
     assert_eq!(code(&reader, "GetSecretValue", &read).await, "404 InvalidAccessKeyId.NotFound");
+}
+
+#[tokio::test]
+async fn a_user_without_a_name_in_the_call_is_the_caller_and_needs_the_right_on_himself() {
+    let appliance = Appliance::running().await;
+    let own = "acs:ram::1234567890123456:user/self";
+    let actions = ["ram:ListAccessKeys", "ram:CreateAccessKey"];
+    let user = appliance.named_user_with("self", &[policy("Allow", &actions, &[own])]).await;
+    let listed = names(&user.ok("ListAccessKeys", &[]).await, "AccessKeys", "AccessKey", "AccessKeyId");
+    assert_eq!(listed, std::slice::from_ref(&user.key().id));
+    user.ok("CreateAccessKey", &[]).await;
+    assert_eq!(code(&user, "ListAccessKeys", &[("UserName", "admin")]).await, "403 NoPermission");
+    let other = appliance.named_user_with("other", &[]).await;
+    assert_eq!(code(&other, "ListAccessKeys", &[]).await, "403 NoPermission");
+    assert_eq!(code(&other, "CreateAccessKey", &[]).await, "403 NoPermission");
 }
 
 #[tokio::test]

@@ -24,6 +24,10 @@ const OPENING: Duration = Duration::from_secs(60);
 /// How long a worker may take to end when it is asked to.
 const PARTING: Duration = Duration::from_secs(4);
 
+/// How long a killed worker may take until it is gone. One that sleeps inside
+/// the kernel, waiting for its device, may never be.
+const DYING: Duration = Duration::from_secs(2);
+
 /// A running worker. Dropping it kills the process.
 pub(super) struct Worker {
     pub(super) link: Arc<Link>,
@@ -66,11 +70,7 @@ impl Worker {
         }
         let child = command.spawn().map_err(failed)?;
         let (link, carriers) = Link::start(socket, limit);
-        Ok(Self {
-            link,
-            carriers,
-            child,
-        })
+        Ok(Self { link, carriers, child })
     }
 
     /// Starts a worker that has opened the token and proven the keys.
@@ -86,20 +86,13 @@ impl Worker {
             token_serial: token.token_serial.clone(),
             sessions: token.sessions,
             queue: token.queue.max(1),
-            call_deadline_millis: u64::try_from(token.call_deadline.as_millis())
-                .unwrap_or(u64::MAX),
+            call_deadline_millis: u64::try_from(token.call_deadline.as_millis()).unwrap_or(u64::MAX),
             pin_marker: token.pin_marker.clone(),
             keys,
         })?;
-        let mut worker = Self::start(
-            program,
-            token.softhsm_conf.as_deref(),
-            token.queue.max(1),
-            &token.token_label,
-        )?;
-        let reply = worker
-            .first_call(Verb::Open, &[&opening, pin.expose()])
-            .await?;
+        let mut worker =
+            Self::start(program, token.softhsm_conf.as_deref(), token.queue.max(1), &token.token_label)?;
+        let reply = worker.first_call(Verb::Open, &[&opening, pin.expose()]).await?;
         let opened = protocol::read_json(reply.expose())?;
         Ok((worker, opened))
     }
@@ -114,12 +107,8 @@ impl Worker {
     ) -> Result<String, HsmError> {
         let mut worker = Self::start(program, softhsm_conf, 1, &new.label)?;
         let arguments = protocol::to_json(new)?;
-        let reply = worker
-            .first_call(
-                Verb::Initialize,
-                &[&arguments, so_pin.expose(), user_pin.expose()],
-            )
-            .await?;
+        let reply =
+            worker.first_call(Verb::Initialize, &[&arguments, so_pin.expose(), user_pin.expose()]).await?;
         let serial = protocol::read_json(reply.expose())?;
         worker.part().await;
         Ok(serial)
@@ -138,25 +127,27 @@ impl Worker {
         }
     }
 
-    /// Ends the process and waits until it is gone.
-    pub(super) async fn kill(&mut self) {
-        if let Err(error) = self.child.kill().await {
+    /// Ends the process, and waits a moment until it is gone; one that stays is
+    /// left to die by itself.
+    pub(super) async fn kill(mut self) {
+        if let Err(error) = self.child.start_kill() {
             tracing::warn!(%error, "the key worker could not be killed");
+        }
+        if timeout(DYING, self.child.wait()).await.is_err() {
+            tracing::error!(pid = self.child.id(), "the killed key worker does not end and is left behind");
+            let mut child = self.child;
+            tokio::spawn(async move { child.wait().await });
         }
     }
 
     async fn first_call(&mut self, verb: Verb, parts: &[&[u8]]) -> Result<SecretBytes, HsmError> {
         let size = parts.iter().map(|part| part.len() + 4).sum();
-        let write =
-            |buffer: &mut WipingBuffer| parts.iter().for_each(|part| buffer.push_sized(part));
+        let write = |buffer: &mut WipingBuffer| parts.iter().for_each(|part| buffer.push_sized(part));
         let link = Arc::clone(&self.link);
         match timeout(OPENING, link.call(verb, OPENING, size, write)).await {
             Ok(Err(HsmError::Unavailable { why })) => Err(self.explain(why).await),
             Ok(answer) => answer,
-            Err(_elapsed) => Err(HsmError::Deadline {
-                operation: verb.deed().into(),
-                after: OPENING,
-            }),
+            Err(_elapsed) => Err(HsmError::Deadline { operation: verb.deed().into(), after: OPENING }),
         }
     }
 

@@ -39,21 +39,14 @@ enum Ending {
 /// Runs until it is told to stop or every handle is gone.
 pub(super) async fn run(shared: Arc<Shared>, worker: Worker, mut orders: mpsc::Receiver<Stop>) {
     let stop = keep(&shared, worker, &mut orders).await;
-    shared.end(
-        State::Stopped,
-        &HsmError::unavailable("the key service was stopped"),
-    );
+    shared.end(State::Stopped, &HsmError::unavailable("the key service was stopped"));
     if let Some(stop) = stop {
         // Whoever asked may have gone.
         stop.send(()).ok();
     }
 }
 
-async fn keep(
-    shared: &Arc<Shared>,
-    mut worker: Worker,
-    orders: &mut mpsc::Receiver<Stop>,
-) -> Option<Stop> {
+async fn keep(shared: &Arc<Shared>, mut worker: Worker, orders: &mut mpsc::Receiver<Stop>) -> Option<Stop> {
     let mut pauses = Pauses::new();
     loop {
         let begun = Instant::now();
@@ -68,7 +61,6 @@ async fn keep(
         worker.link.close(&HsmError::unavailable(why.to_string()));
         shared.down(&why);
         worker.kill().await;
-        drop(worker);
         if begun.elapsed() > STEADY {
             pauses = Pauses::new();
         }
@@ -81,12 +73,7 @@ async fn keep(
                 Ok(worker) => break worker,
                 Err(refused @ HsmError::PinRefused { .. }) => {
                     tracing::error!(%refused, "the key worker stays down");
-                    shared.end(
-                        State::PinRefused {
-                            why: refused.to_string(),
-                        },
-                        &refused,
-                    );
+                    shared.end(State::PinRefused { why: refused.to_string() }, &refused);
                     return orders.recv().await;
                 }
                 Err(why) => {
@@ -101,8 +88,7 @@ async fn keep(
 
 /// Waits until something ends the worker's service.
 async fn watch(shared: &Shared, worker: &mut Worker, orders: &mut mpsc::Receiver<Stop>) -> Ending {
-    let step = (shared.token.call_deadline / 20)
-        .clamp(Duration::from_millis(5), Duration::from_millis(100));
+    let step = (shared.token.call_deadline / 20).clamp(Duration::from_millis(5), Duration::from_millis(100));
     let mut ticks = interval(step);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -120,13 +106,8 @@ async fn watch(shared: &Shared, worker: &mut Worker, orders: &mut mpsc::Receiver
 
 async fn start_after(shared: &Shared, pause: Duration) -> Result<Worker, HsmError> {
     sleep(pause).await;
-    let (worker, opened) = Worker::open(
-        &shared.program,
-        &shared.token,
-        &shared.pin,
-        shared.known_keys(),
-    )
-    .await?;
+    let (worker, opened) =
+        Worker::open(&shared.program, &shared.token, &shared.pin, shared.known_keys()).await?;
     shared.up(&worker, opened);
     Ok(worker)
 }
@@ -139,9 +120,7 @@ struct Pauses {
 
 impl Pauses {
     fn new() -> Self {
-        Self {
-            next: Duration::ZERO,
-        }
+        Self { next: Duration::ZERO }
     }
 
     fn next(&mut self) -> Duration {

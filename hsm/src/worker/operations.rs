@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cryptoki::mechanism::Mechanism;
+use zeroize::Zeroizing;
 
 use super::lane::Lane;
 use super::queue::{Job, Queue};
@@ -33,10 +34,7 @@ pub(super) fn serve(mut lane: Lane, queue: &Queue, replies: &Replies, deadline: 
         let mut held = Instant::now();
         for job in batch.drain(..) {
             if job.received.elapsed() > deadline {
-                let error = HsmError::Deadline {
-                    operation: job.verb.deed().into(),
-                    after: deadline,
-                };
+                let error = HsmError::Deadline { operation: job.verb.deed().into(), after: deadline };
                 protocol::write_failure(&mut answers, job.id, &error);
             } else {
                 answer(&mut lane, &job, &mut answers);
@@ -67,12 +65,7 @@ fn answer(lane: &mut Lane, job: &Job, answers: &mut WipingBuffer) {
     }
 }
 
-fn perform(
-    lane: &mut Lane,
-    verb: Verb,
-    body: &[u8],
-    out: &mut WipingBuffer,
-) -> Result<(), HsmError> {
+fn perform(lane: &mut Lane, verb: Verb, body: &[u8], out: &mut WipingBuffer) -> Result<(), HsmError> {
     if let Some(why) = lane.token.lost() {
         return Err(HsmError::unavailable(why));
     }
@@ -112,43 +105,36 @@ fn perform(
 fn find(lane: &Lane, fields: &mut Fields<'_>, kind: KeyKind) -> Result<Arc<Key>, HsmError> {
     let address = Address::read(fields)?;
     if address.kind != kind {
-        return Err(HsmError::protocol(
-            "the key is not of the kind that the call needs",
-        ));
+        return Err(HsmError::protocol("the key is not of the kind that the call needs"));
     }
-    lane.token
+    let key = lane
+        .token
         .key(address)
-        .ok_or_else(|| HsmError::protocol("the call names a key that was never introduced"))
+        .ok_or_else(|| HsmError::protocol("the call names a key that was never introduced"))?;
+    lane.token.check_unaltered(&key)?;
+    Ok(key)
 }
 
 fn wrap(lane: &mut Lane, fields: &mut Fields<'_>, out: &mut WipingBuffer) -> Result<(), HsmError> {
     let key = find(lane, fields, KeyKind::CustomerMaster)?;
     let (aad, plain) = (fields.sized()?, fields.sized()?);
     let mode = lane.token.iv_mode;
-    let wrapped = lane.perform(Verb::Wrap, Some(&key), |session| {
-        gcm::seal(session, key.handle(), mode, aad, plain)
-    })?;
+    let wrapped =
+        lane.perform(Verb::Wrap, Some(&key), |session| gcm::seal(session, key.handle(), mode, aad, plain))?;
     out.push_sized(&wrapped.iv);
     out.push_sized(&wrapped.ciphertext);
     Ok(())
 }
 
-fn unwrap(
-    lane: &mut Lane,
-    fields: &mut Fields<'_>,
-    out: &mut WipingBuffer,
-) -> Result<(), HsmError> {
+fn unwrap(lane: &mut Lane, fields: &mut Fields<'_>, out: &mut WipingBuffer) -> Result<(), HsmError> {
     let key = find(lane, fields, KeyKind::CustomerMaster)?;
     let (aad, iv, ciphertext) = (fields.sized()?, fields.sized()?, fields.sized()?);
     if !gcm::has_form(iv, ciphertext) {
         // Tokens answer for these with codes that blame the configuration.
-        return Err(HsmError::NotAuthentic {
-            key: key.known.key.label.clone(),
-        });
+        return Err(HsmError::NotAuthentic { key: key.known.key.label.clone() });
     }
-    let plain = lane.perform(Verb::Unwrap, Some(&key), |session| {
-        gcm::open(session, key.handle(), iv, aad, ciphertext)
-    })?;
+    let plain = lane
+        .perform(Verb::Unwrap, Some(&key), |session| gcm::open(session, key.handle(), iv, aad, ciphertext))?;
     out.push(&plain);
     Ok(())
 }
@@ -157,7 +143,8 @@ fn mac(lane: &mut Lane, fields: &mut Fields<'_>, out: &mut WipingBuffer) -> Resu
     let key = find(lane, fields, KeyKind::Integrity)?;
     let data = fields.sized()?;
     let mac = lane.perform(Verb::Mac, Some(&key), |session| {
-        session.sign(&Mechanism::Sha256Hmac, key.handle(), data)
+        // Row keys are derived by such a call.
+        session.sign(&Mechanism::Sha256Hmac, key.handle(), data).map(Zeroizing::new)
     })?;
     expect_length(&mac, DIGEST_BYTES)?;
     out.push(&mac);
@@ -167,24 +154,17 @@ fn mac(lane: &mut Lane, fields: &mut Fields<'_>, out: &mut WipingBuffer) -> Resu
 fn sign(lane: &mut Lane, fields: &mut Fields<'_>, out: &mut WipingBuffer) -> Result<(), HsmError> {
     let key = find(lane, fields, KeyKind::AuditSigning)?;
     let digest = fields.array::<DIGEST_BYTES>()?;
-    let signature = lane.perform(Verb::Sign, Some(&key), |session| {
-        session.sign(&Mechanism::Ecdsa, key.handle(), &digest)
-    })?;
+    let signature = lane
+        .perform(Verb::Sign, Some(&key), |session| session.sign(&Mechanism::Ecdsa, key.handle(), &digest))?;
     expect_length(&signature, SIGNATURE_BYTES)?;
     out.push(&signature);
     Ok(())
 }
 
-fn random(
-    lane: &mut Lane,
-    fields: &mut Fields<'_>,
-    out: &mut WipingBuffer,
-) -> Result<(), HsmError> {
-    let count = usize::try_from(fields.u32()?)
-        .unwrap_or(usize::MAX)
-        .min(protocol::MAX_CALL_BYTES);
+fn random(lane: &mut Lane, fields: &mut Fields<'_>, out: &mut WipingBuffer) -> Result<(), HsmError> {
+    let count = usize::try_from(fields.u32()?).unwrap_or(usize::MAX).min(protocol::MAX_CALL_BYTES);
     let bytes = lane.perform(Verb::Random, None, |session| {
-        let mut bytes = zeroize::Zeroizing::new(vec![0; count]);
+        let mut bytes = Zeroizing::new(vec![0; count]);
         session.generate_random_slice(&mut bytes)?;
         Ok(bytes)
     })?;
@@ -196,8 +176,5 @@ fn expect_length(bytes: &[u8], expected: usize) -> Result<(), HsmError> {
     if bytes.len() == expected {
         return Ok(());
     }
-    Err(HsmError::protocol(format!(
-        "the token gave {} bytes instead of {expected}",
-        bytes.len()
-    )))
+    Err(HsmError::protocol(format!("the token gave {} bytes instead of {expected}", bytes.len())))
 }

@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::{pbkdf2, rand};
@@ -51,23 +51,11 @@ impl PinMarker {
         let Some(path) = &self.path else {
             return Ok(false);
         };
-        for refusal in read(path)?
-            .iter()
-            .filter(|refusal| refusal.serial == serial)
-        {
-            let salt = HEXLOWER
-                .decode(refusal.salt.as_bytes())
-                .map_err(io::Error::other)?;
-            let hash = HEXLOWER
-                .decode(refusal.hash.as_bytes())
-                .map_err(io::Error::other)?;
-            let verdict = pbkdf2::verify(
-                pbkdf2::PBKDF2_HMAC_SHA256,
-                refusal.rounds,
-                &salt,
-                pin.expose(),
-                &hash,
-            );
+        for refusal in read(path)?.iter().filter(|refusal| refusal.serial == serial) {
+            let salt = HEXLOWER.decode(refusal.salt.as_bytes()).map_err(io::Error::other)?;
+            let hash = HEXLOWER.decode(refusal.hash.as_bytes()).map_err(io::Error::other)?;
+            let verdict =
+                pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, refusal.rounds, &salt, pin.expose(), &hash);
             if verdict.is_ok() {
                 return Ok(true);
             }
@@ -76,11 +64,15 @@ impl PinMarker {
     }
 
     /// Proves, before a PIN is risked, that a refusal could be written down.
+    ///
+    /// The record itself is left as it is: who asks may be another user than
+    /// the one whose service keeps it.
     pub(super) fn probe(&self) -> io::Result<()> {
-        match &self.path {
-            Some(path) => replace(path, &read(path)?),
-            None => Ok(()),
-        }
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        let draft = write_draft(path, &read(path)?)?;
+        fs::remove_file(draft)
     }
 
     /// Writes down, durably, that the token refused this PIN.
@@ -91,13 +83,7 @@ impl PinMarker {
         let mut salt = [0; 16];
         rand::fill(&mut salt).map_err(io::Error::other)?;
         let mut hash = [0; 32];
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            ROUNDS,
-            &salt,
-            pin.expose(),
-            &mut hash,
-        );
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, pin.expose(), &mut hash);
         let mut refusals = read(path)?;
         refusals.push(Refusal {
             serial: serial.to_owned(),
@@ -117,11 +103,7 @@ impl PinMarker {
         let mut refusals = read(path)?;
         let before = refusals.len();
         refusals.retain(|refusal| refusal.serial != serial);
-        if refusals.len() == before {
-            Ok(())
-        } else {
-            replace(path, &refusals)
-        }
+        if refusals.len() == before { Ok(()) } else { replace(path, &refusals) }
     }
 }
 
@@ -135,25 +117,57 @@ fn read(path: &Path) -> io::Result<Vec<Refusal>> {
 
 /// Replaces the file as a whole, so that a crash leaves the old or the new.
 fn replace(path: &Path, refusals: &[Refusal]) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .ok_or_else(|| io::Error::other("the file has no folder"))?;
+    let draft = write_draft(path, refusals)?;
+    fs::rename(&draft, path).inspect_err(|_error| {
+        // The failure that is told is the first one.
+        fs::remove_file(&draft).ok();
+    })?;
+    File::open(folder_of(path)?)?.sync_all()
+}
+
+/// Writes a file of a name of its own beside `path`, durably. It belongs to
+/// whom the folder belongs to, so that what root writes beside a service can be
+/// read by the service.
+fn write_draft(path: &Path, refusals: &[Refusal]) -> io::Result<PathBuf> {
+    let owner = fs::metadata(folder_of(path)?)?;
+    let mut number = [0; 8];
+    rand::fill(&mut number).map_err(io::Error::other)?;
     let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    file.write_all(&serde_json::to_vec(refusals).map_err(io::Error::other)?)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    File::open(folder)?.sync_all()
+    draft.push(format!(".{}.new", HEXLOWER.encode(&number)));
+    let draft = PathBuf::from(draft);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut write = || {
+        match fchown(&file, Some(owner.uid()), Some(owner.gid())) {
+            // Only root may give a file away; nobody else needs to.
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        file.write_all(&serde_json::to_vec(refusals).map_err(io::Error::other)?)?;
+        file.sync_all()
+    };
+    match write() {
+        Ok(()) => Ok(draft),
+        Err(error) => {
+            fs::remove_file(&draft).ok();
+            Err(error)
+        }
+    }
+}
+
+/// The folder of a file; of a bare name, the current one.
+fn folder_of(path: &Path) -> io::Result<&Path> {
+    match path.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(folder) => Ok(folder),
+        None => Err(io::Error::other("the file has no folder")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, chown};
+
     use super::PinMarker;
     use crate::secret::SecretBytes;
 
@@ -162,10 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pin-refused");
         let marker = PinMarker::at(Some(path.clone()));
-        let (wrong, right) = (
-            SecretBytes::copy_of(b"wrong"),
-            SecretBytes::copy_of(b"right"),
-        );
+        let (wrong, right) = (SecretBytes::copy_of(b"wrong"), SecretBytes::copy_of(b"right"));
         assert!(!marker.refused("1", &wrong).unwrap());
         marker.remember("1", &wrong).unwrap();
         assert!(marker.refused("1", &wrong).unwrap());
@@ -190,5 +201,38 @@ mod tests {
     fn a_marker_that_cannot_be_written_shows_before_a_pin_is_risked() {
         let marker = PinMarker::at(Some("/nonexistent/folder/pin-refused".into()));
         assert!(marker.probe().is_err());
+    }
+
+    #[test]
+    fn a_probe_leaves_the_record_and_its_folder_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pin-refused");
+        let marker = PinMarker::at(Some(path.clone()));
+        marker.probe().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        marker.remember("1", &SecretBytes::copy_of(b"wrong")).unwrap();
+        let before = fs::metadata(&path).unwrap();
+        marker.probe().unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!((before.ino(), before.mtime()), (after.ino(), after.mtime()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_root_records_beside_a_service_belongs_to_the_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let (uid, gid) = match chown(folder.path(), Some(4711), Some(4712)) {
+            Ok(()) => (4711, 4712),
+            // Whoever is not root is the service itself.
+            Err(_) => {
+                let ours = fs::metadata(folder.path()).unwrap();
+                (ours.uid(), ours.gid())
+            }
+        };
+        let path = folder.path().join("pin-refused");
+        PinMarker::at(Some(path.clone())).remember("1", &SecretBytes::copy_of(b"wrong")).unwrap();
+        let record = fs::metadata(&path).unwrap();
+        assert_eq!((record.uid(), record.gid()), (uid, gid));
+        assert_eq!(record.mode() & 0o777, 0o600);
     }
 }

@@ -41,6 +41,9 @@ pub(super) struct Key {
     /// Uncompressed public point; empty but for a signing key.
     pub(super) point: Vec<u8>,
     handle: RwLock<ObjectHandle>,
+    /// Set once the token was seen to hold something else under this name;
+    /// only a key that is proven anew takes its place.
+    altered: OnceLock<String>,
     /// One check at a time, so that a flood of damaged rows cannot keep every
     /// session busy with canaries.
     checking: Mutex<()>,
@@ -53,14 +56,17 @@ impl Key {
 
     /// Whether the key still answers as it did when it was made.
     pub(super) fn answers(&self, session: &Session) -> Result<(), Mismatch> {
+        match self.altered.get() {
+            Some(what) => Err(Mismatch::Deviates(what.clone())),
+            None => self.answers_as(session, self.handle()),
+        }
+    }
+
+    /// Whether the object of that handle answers as the key did when it was
+    /// made.
+    fn answers_as(&self, session: &Session, handle: ObjectHandle) -> Result<(), Mismatch> {
         let _one = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
-        check::verify(
-            session,
-            self.handle(),
-            &self.known.key,
-            &self.point,
-            &self.known.check,
-        )
+        check::verify(session, handle, &self.known.key, &self.point, &self.known.check)
     }
 }
 
@@ -103,31 +109,19 @@ impl Token {
         match session.get_session_info()?.session_state() {
             SessionState::RoUser | SessionState::RwUser => Ok(session),
             SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => {
-                Err(Error::Pkcs11(
-                    RvError::UserNotLoggedIn,
-                    Function::GetSessionInfo,
-                ))
+                Err(Error::Pkcs11(RvError::UserNotLoggedIn, Function::GetSessionInfo))
             }
         }
     }
 
     /// The key of that address, if it was named to this worker.
     pub(super) fn key(&self, address: Address) -> Option<Arc<Key>> {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&address)
-            .cloned()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
     }
 
     /// Every key, in no particular order.
     pub(super) fn keys(&self) -> Vec<Arc<Key>> {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Locates and proves a key, and serves it from then on.
@@ -137,10 +131,10 @@ impl Token {
             known: known.clone(),
             point,
             handle: RwLock::new(handle),
+            altered: OnceLock::new(),
             checking: Mutex::new(()),
         };
-        key.answers(session)
-            .map_err(|mismatch| self.mismatch(&known.key, mismatch))?;
+        key.answers(session).map_err(|mismatch| self.mismatch(&known.key, mismatch))?;
         self.keys
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -150,14 +144,34 @@ impl Token {
 
     /// Looks a key up again whose handle stopped working, and proves it anew:
     /// a handle number may by now stand for another object.
+    ///
+    /// What is found is used only once it is proven; anything else than the key
+    /// ends the service of that name.
     pub(super) fn relocate(&self, session: &Session, key: &Key) -> Result<(), HsmError> {
+        self.check_unaltered(key)?;
+        let proven = self.proven_handle(session, key);
+        if let Err(HsmError::KeyAltered { what, .. }) = &proven {
+            key.altered.get_or_init(|| what.clone());
+        }
+        *key.handle.write().unwrap_or_else(PoisonError::into_inner) = proven?;
+        Ok(())
+    }
+
+    fn proven_handle(&self, session: &Session, key: &Key) -> Result<ObjectHandle, HsmError> {
         let (handle, point) = self.locate(session, &key.known.key)?;
         if point != key.point {
             return Err(self.altered(&key.known.key, "its public point differs"));
         }
-        *key.handle.write().unwrap_or_else(PoisonError::into_inner) = handle;
-        key.answers(session)
-            .map_err(|mismatch| self.mismatch(&key.known.key, mismatch))
+        key.answers_as(session, handle).map_err(|mismatch| self.mismatch(&key.known.key, mismatch))?;
+        Ok(handle)
+    }
+
+    /// Refuses a key that was seen to be another one.
+    pub(super) fn check_unaltered(&self, key: &Key) -> Result<(), HsmError> {
+        match key.altered.get() {
+            Some(what) => Err(self.altered(&key.known.key, what)),
+            None => Ok(()),
+        }
     }
 
     /// Makes a key, or finds the one that an earlier attempt made, and serves
@@ -168,10 +182,11 @@ impl Token {
     pub(super) fn generate(&self, key: &KeyRef) -> Result<KnownKey, HsmError> {
         let failed = |error: &Error| faults::token_error("generate a key", &self.label, error);
         let _one = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = self.key(Address::of(key)) {
+            self.check_unaltered(&served)?;
+        }
         let session = self.session(true).map_err(|error| failed(&error))?;
-        if self
-            .find(&session, template::class(key.kind), key)?
-            .is_empty()
+        if self.find(&session, template::class(key.kind), key)?.is_empty()
             && let Err(error) = create(&session, key)
         {
             if faults::refuses_template(&error) {
@@ -185,10 +200,7 @@ impl Token {
             // The session's state is unknown now, so the search uses another.
             drop(session);
             let session = self.session(true).map_err(|error| failed(&error))?;
-            if self
-                .find(&session, template::class(key.kind), key)?
-                .is_empty()
-            {
+            if self.find(&session, template::class(key.kind), key)?.is_empty() {
                 return Err(failed(&error));
             }
             return self.adopt(&session, key);
@@ -202,10 +214,7 @@ impl Token {
         let (handle, point) = self.locate(session, key)?;
         let check = check::make(session, handle, key, &point, self.iv_mode)
             .map_err(|error| faults::token_error("make a key check value", &self.label, &error))?;
-        let known = KnownKey {
-            key: key.clone(),
-            check,
-        };
+        let known = KnownKey { key: key.clone(), check };
         self.admit(session, &known)?;
         Ok(known)
     }
@@ -250,10 +259,7 @@ impl Token {
     ) -> Result<ObjectHandle, HsmError> {
         match self.find(session, class, key)?.as_slice() {
             [only] => Ok(*only),
-            [] => Err(HsmError::KeyMissing {
-                key: key.label.clone(),
-                token: self.label.clone(),
-            }),
+            [] => Err(HsmError::KeyMissing { key: key.label.clone(), token: self.label.clone() }),
             several => Err(self.altered(key, &format!("{} objects have its id", several.len()))),
         }
     }
@@ -279,11 +285,7 @@ impl Token {
     }
 
     fn altered(&self, key: &KeyRef, what: &str) -> HsmError {
-        HsmError::KeyAltered {
-            key: key.label.clone(),
-            token: self.label.clone(),
-            what: what.to_owned(),
-        }
+        HsmError::KeyAltered { key: key.label.clone(), token: self.label.clone(), what: what.to_owned() }
     }
 }
 
@@ -294,9 +296,9 @@ fn create(session: &Session, key: &KeyRef) -> Result<(), Error> {
         KeyKind::CustomerMaster | KeyKind::Integrity => {
             session.generate_key(&mechanism, &secret).map(|_handle| ())
         }
-        KeyKind::AuditSigning => session
-            .generate_key_pair(&mechanism, &template::public_template(key), &secret)
-            .map(|_handles| ()),
+        KeyKind::AuditSigning => {
+            session.generate_key_pair(&mechanism, &template::public_template(key), &secret).map(|_handles| ())
+        }
     }
 }
 
@@ -322,10 +324,7 @@ fn log_in(
         hint: "without it a restart could try a wrong PIN again: check the file of pin_marker and the rights on its folder".into(),
     }
     };
-    if marker
-        .refused(info.serial_number(), pin)
-        .map_err(|error| unusable(&error))?
-    {
+    if marker.refused(info.serial_number(), pin).map_err(|error| unusable(&error))? {
         return Err(refused(
             "not tried, since the token refused this PIN before".into(),
             "give another PIN, or delete the record of refused PINs if the token's PIN was changed to this one",
@@ -351,26 +350,18 @@ fn log_in(
     let login = if pad {
         session.login(UserType::User, None)
     } else {
-        session.login_with_raw(
-            UserType::User,
-            &RawAuthPin::new(Box::new(pin.expose().to_vec())),
-        )
+        session.login_with_raw(UserType::User, &RawAuthPin::new(Box::new(pin.expose().to_vec())))
     };
     match login {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
-            marker
-                .forget(info.serial_number())
-                .map_err(|error| unusable(&error))?;
+            marker.forget(info.serial_number()).map_err(|error| unusable(&error))?;
             Ok(session)
         }
         Err(error) if faults::class(&error) == faults::Class::Pin => {
             let name = faults::name(&error);
             let wrong = matches!(
                 error,
-                Error::Pkcs11(
-                    RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
-                    _
-                )
+                Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)
             );
             if wrong
                 && !pad
@@ -383,10 +374,7 @@ fn log_in(
                     ),
                 ));
             }
-            Err(refused(
-                name,
-                "give the right PIN; this one is not tried again",
-            ))
+            Err(refused(name, "give the right PIN; this one is not tried again"))
         }
         Err(error) => Err(faults::token_error("log in", info.label(), &error)),
     }

@@ -5,11 +5,7 @@ use strongroom_hsm::{HsmError, KeyKind, KeyRef, KnownKey};
 use crate::outside::{Deed, perform};
 use crate::stand::{Stand, data_key, key};
 
-const KINDS: [KeyKind; 3] = [
-    KeyKind::CustomerMaster,
-    KeyKind::Integrity,
-    KeyKind::AuditSigning,
-];
+const KINDS: [KeyKind; 3] = [KeyKind::CustomerMaster, KeyKind::Integrity, KeyKind::AuditSigning];
 
 async fn make(stand: &Stand, kind: KeyKind) -> KnownKey {
     let service = stand.service(&[]).await;
@@ -33,13 +29,7 @@ async fn keys_are_proven_at_the_next_start_and_open_what_they_sealed() {
     service.stop().await;
 
     let service = stand.service(&known).await;
-    assert!(
-        service
-            .unwrap(cmk, b"context", &wrapped)
-            .await
-            .unwrap()
-            .matches(data_key().expose())
-    );
+    assert!(service.unwrap(cmk, b"context", &wrapped).await.unwrap().matches(data_key().expose()));
     assert_eq!(service.mac(integrity, b"row").await.unwrap(), mac);
     assert_eq!(service.public_key(signing).await.unwrap(), point);
 }
@@ -70,10 +60,7 @@ async fn a_key_is_served_once_it_is_added() {
     let known = make(&stand, KeyKind::CustomerMaster).await;
     let service = stand.service(&[]).await;
     let before = service.wrap(&known.key, b"", &data_key()).await;
-    assert!(
-        matches!(before, Err(HsmError::KeyMissing { .. })),
-        "{before:?}"
-    );
+    assert!(matches!(before, Err(HsmError::KeyMissing { .. })), "{before:?}");
     service.add_key(known.clone()).await.unwrap();
     service.wrap(&known.key, b"", &data_key()).await.unwrap();
 }
@@ -84,29 +71,15 @@ async fn a_key_of_a_laxer_template_is_refused() {
     for deed in [Deed::MakeLax as fn(KeyRef) -> Deed, Deed::MakeModifiable] {
         let key = key(KeyKind::CustomerMaster);
         assert_eq!(perform(&stand, &deed(key.clone())), 1);
-        let planted = KnownKey {
-            key: key.clone(),
-            check: vec![1, 12],
-        };
-        let refused = stand
-            .try_service(std::slice::from_ref(&planted))
-            .await
-            .err();
-        let Some(HsmError::KeyAltered { what, .. }) = &refused else {
-            panic!("{refused:?}")
-        };
+        let planted = KnownKey { key: key.clone(), check: vec![1, 12] };
+        let refused = stand.try_service(std::slice::from_ref(&planted)).await.err();
+        let Some(HsmError::KeyAltered { what, .. }) = &refused else { panic!("{refused:?}") };
         assert!(what.contains("MODIFIABLE differs"), "{what}");
         let service = stand.service(&[]).await;
         let adopted = service.generate(&key).await;
-        assert!(
-            matches!(adopted, Err(HsmError::KeyAltered { .. })),
-            "{adopted:?}"
-        );
+        assert!(matches!(adopted, Err(HsmError::KeyAltered { .. })), "{adopted:?}");
         let added = service.add_key(planted).await;
-        assert!(
-            matches!(added, Err(HsmError::KeyAltered { .. })),
-            "{added:?}"
-        );
+        assert!(matches!(added, Err(HsmError::KeyAltered { .. })), "{added:?}");
         let used = service.wrap(&key, b"", &data_key()).await;
         assert!(matches!(used, Err(HsmError::KeyMissing { .. })), "{used:?}");
     }
@@ -119,9 +92,7 @@ async fn two_objects_of_one_id_are_refused() {
         let known = make(&stand, kind).await;
         perform(&stand, &Deed::Make(known.key.clone()));
         let refused = stand.try_service(&[known]).await.err();
-        let Some(HsmError::KeyAltered { what, .. }) = &refused else {
-            panic!("{refused:?}")
-        };
+        let Some(HsmError::KeyAltered { what, .. }) = &refused else { panic!("{refused:?}") };
         assert!(what.contains("2 objects"), "{what}");
     }
 }
@@ -130,17 +101,10 @@ async fn two_objects_of_one_id_are_refused() {
 async fn a_second_object_of_another_label_and_type_is_noticed_too() {
     let stand = Stand::new().await;
     let known = make(&stand, KeyKind::CustomerMaster).await;
-    let twin = KeyRef {
-        label: "harmless".into(),
-        kind: KeyKind::Integrity,
-        ..known.key.clone()
-    };
+    let twin = KeyRef { label: "harmless".into(), kind: KeyKind::Integrity, ..known.key.clone() };
     perform(&stand, &Deed::Make(twin));
     let refused = stand.try_service(&[known]).await.err();
-    assert!(
-        matches!(refused, Some(HsmError::KeyAltered { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Some(HsmError::KeyAltered { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -151,9 +115,7 @@ async fn a_key_swapped_under_the_same_name_is_refused_by_its_check_value() {
         perform(&stand, &Deed::Destroy(known.key.clone()));
         perform(&stand, &Deed::Make(known.key.clone()));
         let refused = stand.try_service(std::slice::from_ref(&known)).await.err();
-        let Some(HsmError::KeyAltered { what, .. }) = &refused else {
-            panic!("{kind:?}: {refused:?}")
-        };
+        let Some(HsmError::KeyAltered { what, .. }) = &refused else { panic!("{kind:?}: {refused:?}") };
         assert!(what.contains("check value"), "{what}");
     }
 }
@@ -164,10 +126,7 @@ async fn a_missing_key_is_missing_at_the_start() {
     let known = make(&stand, KeyKind::CustomerMaster).await;
     assert_eq!(perform(&stand, &Deed::Destroy(known.key.clone())), 0);
     let refused = stand.try_service(std::slice::from_ref(&known)).await.err();
-    assert!(
-        matches!(refused, Some(HsmError::KeyMissing { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Some(HsmError::KeyMissing { .. })), "{refused:?}");
     assert!(refused.unwrap().to_string().contains(&known.key.label));
 }
 
@@ -186,10 +145,37 @@ async fn a_key_deleted_or_swapped_under_load_is_noticed_and_others_go_on() {
         service.wrap(&safe, b"", &data_key()).await.unwrap();
     }
     perform(&stand, &Deed::Make(doomed.clone()));
-    let swapped = service.unwrap(&doomed, b"", &wrapped).await;
-    assert!(
-        matches!(swapped, Err(HsmError::KeyAltered { .. })),
-        "{swapped:?}"
-    );
+    for _ in 0..8 {
+        let swapped = service.unwrap(&doomed, b"", &wrapped).await;
+        assert!(matches!(swapped, Err(HsmError::KeyAltered { .. })), "{swapped:?}");
+        let sealed = service.wrap(&doomed, b"", &data_key()).await;
+        assert!(matches!(sealed, Err(HsmError::KeyAltered { .. })), "{sealed:?}");
+        service.wrap(&safe, b"", &data_key()).await.unwrap();
+    }
+    let adopted = service.generate(&doomed).await;
+    assert!(matches!(adopted, Err(HsmError::KeyAltered { .. })), "{adopted:?}");
     assert_eq!(service.status().restarts, 0);
+}
+
+#[tokio::test]
+async fn a_swapped_key_of_each_kind_is_never_used() {
+    let stand = Stand::new().await;
+    let service = stand.service(&[]).await;
+    for kind in KINDS {
+        let key = key(kind);
+        service.generate(&key).await.unwrap();
+        perform(&stand, &Deed::Destroy(key.clone()));
+        perform(&stand, &Deed::Make(key.clone()));
+        for attempt in 0..4 {
+            let used = match kind {
+                KeyKind::CustomerMaster => service.wrap(&key, b"", &data_key()).await.err(),
+                KeyKind::Integrity => service.mac(&key, b"row").await.err(),
+                KeyKind::AuditSigning => service.sign(&key, &[7; 32]).await.err(),
+            };
+            assert!(
+                matches!(used, Some(HsmError::KeyAltered { .. })),
+                "{kind:?}, attempt {attempt}: {used:?}"
+            );
+        }
+    }
 }

@@ -62,10 +62,8 @@ pub(crate) fn remove(content: &[u8], keys: &[Fingerprint]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const OLD: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
-    const NEW: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+    const OLD: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+    const NEW: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAICAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
     const MARK: &str = "strongroom:01234567";
 
     fn fingerprint(key: &str) -> Fingerprint {
@@ -102,10 +100,7 @@ mod tests {
         assert_eq!(added(&content, &[]), Some(expected));
 
         let content = format!("restrict {OLD} strongroom:99999999:6\n");
-        assert_eq!(
-            added(&content, &[]),
-            Some(format!("{content}{NEW} {MARK}:7\n"))
-        );
+        assert_eq!(added(&content, &[]), Some(format!("{content}{NEW} {MARK}:7\n")));
     }
 
     #[test]
@@ -120,13 +115,7 @@ mod tests {
     fn exactly_the_named_keys_are_removed_however_often_they_stand_there() {
         let content = format!("# a\r\n{OLD} x\r\n\nrestrict {OLD}\n{NEW} y\nbroken {OLD} z\n{OLD}");
         let left = remove(content.as_bytes(), &[fingerprint(OLD)]).expect("a change");
-        assert_eq!(
-            String::from_utf8(left).expect("text"),
-            format!("# a\r\n\n{NEW} y\n")
-        );
-        assert_eq!(
-            remove(content.as_bytes(), &[Fingerprint::of(b"none")]),
-            None
-        );
+        assert_eq!(String::from_utf8(left).expect("text"), format!("# a\r\n\n{NEW} y\n"));
+        assert_eq!(remove(content.as_bytes(), &[Fingerprint::of(b"none")]), None);
     }
 }

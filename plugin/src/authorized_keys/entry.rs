@@ -12,6 +12,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) line: &'a [u8],
     /// Options as written; empty if there are none.
     pub(crate) options: &'a [u8],
+    /// The key itself, decoded.
+    pub(crate) blob: Vec<u8>,
     /// Which key.
     pub(crate) fingerprint: Fingerprint,
     /// All that follows the key.
@@ -20,9 +22,7 @@ pub(crate) struct Entry<'a> {
 
 /// All lines of `content` with their ends, and the key of each that has one.
 pub(crate) fn entries(content: &[u8]) -> impl Iterator<Item = (&[u8], Option<Entry<'_>>)> {
-    content
-        .split_inclusive(|b| *b == b'\n')
-        .map(|line| (line, parse(line)))
+    content.split_inclusive(|b| *b == b'\n').map(|line| (line, parse(line)))
 }
 
 impl Entry<'_> {
@@ -45,8 +45,7 @@ impl Entry<'_> {
         let kept: Vec<&[u8]> = options(self.options)
             .filter(|option| {
                 let name = option.split(|b| *b == b'=').next().unwrap_or_default();
-                !name.eq_ignore_ascii_case(b"cert-authority")
-                    && !name.eq_ignore_ascii_case(b"expiry-time")
+                !name.eq_ignore_ascii_case(b"cert-authority") && !name.eq_ignore_ascii_case(b"expiry-time")
             })
             .collect();
         kept.join(&b","[..])
@@ -73,6 +72,7 @@ fn key<'a>(line: &'a [u8], options: &'a [u8], text: &'a [u8]) -> Option<Entry<'a
         line,
         options,
         fingerprint: Fingerprint::of(&blob),
+        blob,
         comment,
     })
 }
@@ -119,11 +119,7 @@ fn options(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Taken as UTC also where the local time is meant: it decides about a
 /// warning, not about access.
 fn is_past(option: &[u8], now: u64) -> bool {
-    let digits: String = option
-        .iter()
-        .filter(|b| b.is_ascii_digit())
-        .map(|b| char::from(*b))
-        .collect();
+    let digits: String = option.iter().filter(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
     format!("{digits:0<14}") <= clock::compact_utc(now)
 }
 
@@ -135,8 +131,7 @@ const fn is_blank(b: u8) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
 
     fn only(line: &str) -> Option<Entry<'_>> {
         entries(line.as_bytes()).next().and_then(|(_, entry)| entry)
@@ -193,19 +188,14 @@ mod tests {
             ("", true),
         ] {
             let line = format!("{options}{KEY}");
-            assert_eq!(
-                only(&line).expect("a key").is_accepted(now),
-                accepted,
-                "{options}"
-            );
+            assert_eq!(only(&line).expect("a key").is_accepted(now), accepted, "{options}");
         }
     }
 
     #[test]
     fn options_are_handed_on_without_authority_and_without_an_end() {
-        let line = format!(
-            "from=\"a,b\",cert-authority,expiry-time=\"20300101\",command=\"x \\\"y,z\\\"\" {KEY}"
-        );
+        let line =
+            format!("from=\"a,b\",cert-authority,expiry-time=\"20300101\",command=\"x \\\"y,z\\\"\" {KEY}");
         assert_eq!(
             only(&line).expect("a key").inherited_options(),
             b"from=\"a,b\",command=\"x \\\"y,z\\\"\""

@@ -25,10 +25,7 @@ pub(super) fn as_user<T: Send>(
     work: &(dyn Fn() -> Result<T, Refusal> + Sync),
 ) -> Result<T, Refusal> {
     let become_user = || {
-        let ids: Vec<Gid> = groups
-            .iter()
-            .map(|group| Gid::from_raw(group.gid))
-            .collect();
+        let ids: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(group.gid)).collect();
         rustix::thread::set_thread_groups(&ids)?;
         rustix::thread::set_thread_res_gid(None, Gid::from_raw(account.gid), None)?;
         rustix::thread::set_thread_res_uid(None, Uid::from_raw(account.uid), None)
@@ -37,10 +34,7 @@ pub(super) fn as_user<T: Send>(
         scope
             .spawn(|| match become_user() {
                 Ok(()) => work(),
-                Err(_) => Err(Refusal::new(
-                    Code::Internal,
-                    "the rights of root cannot be given up",
-                )),
+                Err(_) => Err(Refusal::new(Code::Internal, "the rights of root cannot be given up")),
             })
             .join()
     });

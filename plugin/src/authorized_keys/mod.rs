@@ -11,6 +11,7 @@
 mod edit;
 mod entry;
 mod identity;
+mod peek;
 mod replace;
 mod walk;
 
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use crate::accounts::{Account, Group};
 use crate::authorized_keys::walk::Place;
 use crate::host::Host;
+use crate::public_key::Fingerprint;
 use crate::report::{Code, Refusal};
 use crate::request::Id;
 
@@ -46,12 +48,7 @@ impl<'a> KeyFile<'a> {
         groups: &'a [Group],
         path: &'a str,
     ) -> Self {
-        Self {
-            host,
-            account,
-            groups,
-            path,
-        }
+        Self { host, account, groups, path }
     }
 
     /// The content; none if there is no such file.
@@ -81,6 +78,16 @@ impl<'a> KeyFile<'a> {
             None => Ok(()),
         });
         opened.is_ok()
+    }
+
+    /// The keys that sshd may find in the file, also where it is not safe for
+    /// us to read; none if that cannot be told.
+    pub(crate) fn visible_keys(&self) -> Option<Vec<Fingerprint>> {
+        let path = self.host.path(self.path);
+        let peek = || peek::peek(&path);
+        let content = identity::as_user(self.account, self.groups, &peek).ok()?;
+        let keys = entries(&content).filter_map(|(_, entry)| entry);
+        Some(keys.map(|entry| entry.fingerprint).collect())
     }
 
     /// Replaces the content by what `edit` makes of it, making folder and file
@@ -123,18 +130,14 @@ impl<'a> KeyFile<'a> {
                 Some(place) => Some(place),
                 None => Place::find(self.host, self.account, self.path, true)?,
             };
-            let place = place.ok_or_else(|| {
-                Refusal::new(Code::HomeUnsafe, "the folder of the key file is missing")
-            })?;
+            let place = place
+                .ok_or_else(|| Refusal::new(Code::HomeUnsafe, "the folder of the key file is missing"))?;
             let replaced = replace::replace(&place, file.as_ref(), self.account, rid, &content);
             if replaced.map_err(|e| refused(e, "the key file cannot be written"))? {
                 return Ok(true);
             }
         }
-        Err(Refusal::new(
-            Code::Internal,
-            "somebody else keeps changing the key file",
-        ))
+        Err(Refusal::new(Code::Internal, "somebody else keeps changing the key file"))
     }
 
     /// Does `work` as the user if the file is below the user's own home, else
@@ -142,15 +145,9 @@ impl<'a> KeyFile<'a> {
     ///
     /// A file of root's inside a home stays root's, so only root can replace
     /// it; the walk is the same and as safe.
-    fn as_owner<T: Send>(
-        &self,
-        work: &(dyn Fn() -> Result<T, Refusal> + Sync),
-    ) -> Result<T, Refusal> {
+    fn as_owner<T: Send>(&self, work: &(dyn Fn() -> Result<T, Refusal> + Sync)) -> Result<T, Refusal> {
         let home = self.account.home.trim_end_matches('/');
-        let below = self
-            .path
-            .strip_prefix(home)
-            .is_some_and(|rest| rest.starts_with('/'));
+        let below = self.path.strip_prefix(home).is_some_and(|rest| rest.starts_with('/'));
         if self.account.uid == 0 || home.is_empty() || !below {
             return work();
         }
@@ -158,12 +155,10 @@ impl<'a> KeyFile<'a> {
             identity::as_user(self.account, self.groups, work)
         };
         let owner = identity::as_user(self.account, self.groups, &|| {
-            Ok(
-                match Place::find(self.host, self.account, self.path, false)? {
-                    Some(place) => place.owner(),
-                    None => None,
-                },
-            )
+            Ok(match Place::find(self.host, self.account, self.path, false)? {
+                Some(place) => place.owner(),
+                None => None,
+            })
         })?;
         if owner == Some(0) { work() } else { user(work) }
     }
@@ -171,10 +166,7 @@ impl<'a> KeyFile<'a> {
     /// Gives folder and file the label that the policy of SELinux wants; sshd
     /// could not read them otherwise.
     fn label(&self) {
-        let Some(tool) = self
-            .host
-            .tool("restorecon")
-            .filter(|_| self.host.has("/sys/fs/selinux/enforce"))
+        let Some(tool) = self.host.tool("restorecon").filter(|_| self.host.has("/sys/fs/selinux/enforce"))
         else {
             return;
         };
@@ -182,12 +174,7 @@ impl<'a> KeyFile<'a> {
         let folder = file.parent().unwrap_or(&file);
         if let (Some(folder), Some(file)) = (folder.to_str(), file.to_str()) {
             // The key is there; a label that cannot be set shows when it is used.
-            drop(crate::tool::ask(
-                &tool,
-                &["-F", folder, file],
-                std::time::Duration::from_secs(5),
-                0,
-            ));
+            drop(crate::tool::ask(&tool, &["-F", folder, file], std::time::Duration::from_secs(5), 0));
         }
     }
 }

@@ -83,8 +83,8 @@ fn write(
             }
             // A user cannot give a file to a group that is not his; then the
             // rights of that group go to none.
-            let regrouped = own.st_gid == gid
-                || rustix::fs::fchown(&file, None, Some(Gid::from_raw(gid))).is_ok();
+            let regrouped =
+                own.st_gid == gid || rustix::fs::fchown(&file, None, Some(Gid::from_raw(gid))).is_ok();
             let kept = if regrouped { 0o755 } else { 0o705 };
             copy_attributes(&former.file, &file);
             // After the owner, whose change takes bits away.

@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::report::{Code, Refusal};
 
 /// Largest key file, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Most links of root's that are followed on one way.
 const MAX_LINKS: u32 = 8;
@@ -58,9 +58,7 @@ impl Place {
         make: bool,
     ) -> Result<Option<Self>, Refusal> {
         let mut names = split(path).ok_or_else(|| unsafe_home("the path is not plain"))?;
-        let name = names
-            .pop_back()
-            .ok_or_else(|| unsafe_home("the path is empty"))?;
+        let name = names.pop_back().ok_or_else(|| unsafe_home("the path is empty"))?;
         let home: Vec<OsString> = split(&account.home).unwrap_or_default().into();
         let in_home = names.len() == home.len() + 1 && names.iter().zip(&home).all(|(a, b)| a == b);
 
@@ -73,9 +71,7 @@ impl Place {
                     folder = below;
                 }
                 Err(Errno::NOENT) if !names.is_empty() => {
-                    return Err(unsafe_home(
-                        "a folder on the way to the key file is missing",
-                    ));
+                    return Err(unsafe_home("a folder on the way to the key file is missing"));
                 }
                 Err(Errno::NOENT) if make && in_home && !made => {
                     made = true;
@@ -87,9 +83,8 @@ impl Place {
                 Err(Errno::LOOP | Errno::NOTDIR) => {
                     links += 1;
                     let target = follow(&folder, &next).filter(|_| links <= MAX_LINKS);
-                    let (absolute, steps) = target.ok_or_else(|| {
-                        unsafe_home("a link or file stands where a folder should")
-                    })?;
+                    let (absolute, steps) =
+                        target.ok_or_else(|| unsafe_home("a link or file stands where a folder should"))?;
                     for step in steps.into_iter().rev() {
                         names.push_front(step);
                     }
@@ -109,9 +104,7 @@ impl Place {
 
     /// The user id of the file's owner, if there is a file or a link.
     pub(super) fn owner(&self) -> Option<u32> {
-        rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW)
-            .ok()
-            .map(|stat| stat.st_uid)
+        rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_uid)
     }
 
     /// Opens and reads the file; none if there is none.
@@ -128,16 +121,12 @@ impl Place {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => {
-                return Err(Refusal::new(
-                    Code::AuthorizedKeysSymlink,
-                    "the key file is a symbolic link",
-                ));
+                return Err(Refusal::new(Code::AuthorizedKeysSymlink, "the key file is a symbolic link"));
             }
             Err(Errno::NXIO) => return Err(unsafe_file("the key file is not a regular file")),
             Err(e) => return Err(refused(e, "the key file cannot be opened")),
         };
-        let stat =
-            rustix::fs::fstat(&file).map_err(|e| refused(e, "the key file is not readable"))?;
+        let stat = rustix::fs::fstat(&file).map_err(|e| refused(e, "the key file is not readable"))?;
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(unsafe_file("the key file is not a regular file"));
@@ -155,11 +144,7 @@ impl Place {
             return Err(unsafe_file("the key file is larger than 1 MiB"));
         }
         let content = read(&file, size).map_err(|e| refused(e, "the key file cannot be read"))?;
-        Ok(Some(Found {
-            file,
-            stat,
-            content,
-        }))
+        Ok(Some(Found { file, stat, content }))
     }
 }
 
@@ -210,10 +195,7 @@ fn follow(folder: &OwnedFd, name: &OsString) -> Option<(bool, VecDeque<OsString>
     let target = rustix::fs::readlinkat(folder, name, Vec::new()).ok()?;
     let target = OsString::from_vec(target.into_bytes());
     let absolute = Path::new(&target).is_absolute();
-    Some((
-        absolute,
-        split(std::str::from_utf8(target.as_bytes()).ok()?)?,
-    ))
+    Some((absolute, split(std::str::from_utf8(target.as_bytes()).ok()?)?))
 }
 
 fn make_folder(folder: &OwnedFd, name: &OsString) -> Result<(), Errno> {
@@ -229,7 +211,8 @@ fn make_folder(folder: &OwnedFd, name: &OsString) -> Result<(), Errno> {
     rustix::fs::fsync(&parent)
 }
 
-fn read(file: &OwnedFd, size: u64) -> Result<Vec<u8>, Errno> {
+/// All of a file, whose size is said to be `size` bytes.
+pub(super) fn read(file: &OwnedFd, size: u64) -> Result<Vec<u8>, Errno> {
     let room = usize::try_from(size).unwrap_or(0);
     let mut content = Vec::with_capacity(room);
     let mut part = [0_u8; 8_192];

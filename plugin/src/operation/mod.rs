@@ -17,7 +17,6 @@ use crate::host::Host;
 use crate::journal::{Cabinet, Journal, Phase};
 use crate::locks::{self, LockError, Locks};
 use crate::password::Password;
-use crate::public_key::PublicKey;
 use crate::report::{self, Code, Refusal, Report};
 use crate::request::{Op, Request, Subject};
 use crate::ssh_key::SshKey;
@@ -48,19 +47,13 @@ pub(crate) fn answer(run: &Run) -> Report {
 fn locked(host: &Host, request: &Request) -> Result<Report, Refusal> {
     let failed = |what: &'static str| move |e: io::Error| Refusal::new(code_of(&e), what);
     let cabinet = Cabinet::open(host).map_err(failed("the journal's folder cannot be used"))?;
-    let locks = Locks::take(
-        cabinet.folder(),
-        &request.sid,
-        &request.user,
-        locks::PATIENCE,
-    )
-    .map_err(|e| match e {
-        LockError::Busy => Refusal::new(Code::Busy, "another run holds the lock"),
-        LockError::File(e) => failed("a lock cannot be taken")(e),
-    })?;
-    let (journal, damaged) = cabinet
-        .read(request)
-        .map_err(failed("the journal cannot be read"))?;
+    let locks =
+        Locks::take(cabinet.folder(), &request.sid, &request.user, locks::PATIENCE).map_err(|e| match e {
+            LockError::Busy => Refusal::new(Code::Busy, "another run holds the lock"),
+            LockError::File(e) => failed("a lock cannot be taken")(e),
+        })?;
+    let (journal, damaged) = cabinet.read(request).map_err(failed("the journal cannot be read"))?;
+    let doubtful = damaged || cabinet.lost_one(&request.sid);
     let mut run = Operation {
         host,
         request,
@@ -68,6 +61,7 @@ fn locked(host: &Host, request: &Request) -> Result<Report, Refusal> {
         locks,
         journal,
         damaged,
+        doubtful,
         report: Report::new(request, Code::Ok),
     };
     if damaged {
@@ -83,7 +77,10 @@ struct Operation<'a> {
     cabinet: Cabinet,
     locks: Locks,
     journal: Journal,
+    /// The journal's file is damaged and still in place.
     damaged: bool,
+    /// The journal may not know all that was begun here.
+    doubtful: bool,
     report: Report,
 }
 
@@ -98,12 +95,12 @@ impl Operation<'_> {
             },
             Err(refusal) => self.without_user(refusal.clone()),
         }
-        let kind = match &request.subject {
-            Subject::SshKey(key) => key.as_ref().map(PublicKey::kind),
+        let key = match &request.subject {
+            Subject::SshKey(key) => key.as_ref(),
             Subject::Password(_) => None,
         };
         self.report.phase = self.journal.begun(request).map(|last| last.phase);
-        self.report.facts = Some(Facts::of(host, target.as_ref(), kind, &self.journal));
+        self.report.facts = Some(Facts::of(host, target.as_ref(), key, &self.journal));
     }
 
     fn dispatch(&mut self, credential: &dyn Credential) {
@@ -119,6 +116,7 @@ impl Operation<'_> {
 
     /// There is no user whose credential could be in force.
     fn without_user(&mut self, refusal: Refusal) {
+        self.report.live = self.unseen();
         match self.request.op {
             Op::Prepare | Op::Apply => {
                 if !self.is_shut() {
@@ -126,8 +124,12 @@ impl Operation<'_> {
                 }
             }
             Op::Fence => {
-                self.write_fence();
+                let durable = self.write_fence();
                 self.fail(refusal);
+                self.report.is_final = durable;
+                if durable {
+                    self.accept_unseen();
+                }
             }
             Op::Verify | Op::Finalize | Op::Status => self.fail(refusal),
         }
@@ -145,8 +147,9 @@ impl Operation<'_> {
     }
 
     fn check(&mut self, credential: &dyn Credential) -> Result<(), Refusal> {
+        let known = self.known();
         let report = &mut self.report;
-        credential.check(&mut |word| report.warn(word))
+        credential.check(&known, &mut |word| report.warn(word))
     }
 
     /// Answers that nothing was done. If the cause will stand, and this
@@ -191,9 +194,5 @@ impl Operation<'_> {
 
 fn code_of(e: &io::Error) -> Code {
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    if full.contains(&e.kind()) {
-        Code::DiskFull
-    } else {
-        Code::Internal
-    }
+    if full.contains(&e.kind()) { Code::DiskFull } else { Code::Internal }
 }

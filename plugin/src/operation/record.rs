@@ -7,8 +7,8 @@ use crate::crypt::Field;
 use crate::journal::{Phase, Rotation, Times};
 use crate::operation::Operation;
 use crate::public_key::Fingerprint;
-use crate::report::Live;
-use crate::request::Kind;
+use crate::report::{Code, Live};
+use crate::request::{Kind, Op};
 
 impl Operation<'_> {
     /// Looks what is in force, and puts it into the answer.
@@ -19,13 +19,36 @@ impl Operation<'_> {
                 Some(self.report.live)
             }
             Err(refusal) => {
-                self.report.live = Live::Unknown;
+                self.report.live = self.unseen();
                 if self.report.code().is_ok() {
                     self.fail(refusal);
                 }
                 None
             }
         }
+    }
+
+    /// What is in force where it cannot be seen. To what would change it, or
+    /// gives it up, that is the old one, if nothing of this rotation was ever
+    /// begun here: nothing of it can have taken effect.
+    pub(super) fn unseen(&self) -> Live {
+        match self.request.op {
+            Op::Prepare | Op::Apply | Op::Fence if self.never_began() => Live::Old,
+            Op::Prepare | Op::Apply | Op::Verify | Op::Finalize | Op::Status | Op::Fence => Live::Unknown,
+        }
+    }
+
+    /// Calls a durable fence a success although nothing could be seen, if
+    /// there was nothing of this rotation to be seen.
+    pub(super) fn accept_unseen(&mut self) {
+        if self.never_began() {
+            self.report.set_code(Code::Ok);
+            self.report.warn("not_observed");
+        }
+    }
+
+    fn never_began(&self) -> bool {
+        !self.doubtful && self.journal.never_began(self.request)
     }
 
     pub(super) fn show(&mut self, seen: Seen) {
@@ -37,9 +60,7 @@ impl Operation<'_> {
     pub(super) fn known(&self) -> Known {
         let request = self.request;
         let begun = self.journal.begun(request);
-        let new = request
-            .credential()
-            .or_else(|| begun.map(|last| last.new.clone()));
+        let new = request.credential().or_else(|| begun.map(|last| last.new.clone()));
         let mut old: Vec<Field> = match request.kind() {
             Kind::Password => match (begun, self.journal.last(request)) {
                 (Some(last), _) => last.prev.iter().cloned().collect(),
@@ -59,21 +80,11 @@ impl Operation<'_> {
             (Some(last), _) => last.times.finalized.is_none(),
             (None, last) => last.is_none(),
         };
-        Known {
-            unrecorded: unrecorded && old.is_empty(),
-            new,
-            old,
-        }
+        Known { unrecorded: unrecorded && old.is_empty(), new, old }
     }
 
     /// Enters this rotation into the journal, in memory.
-    pub(super) fn begin(
-        &mut self,
-        new: &Field,
-        digest: String,
-        phase: Phase,
-        before: Option<Before>,
-    ) {
+    pub(super) fn begin(&mut self, new: &Field, digest: String, phase: Phase, before: Option<Before>) {
         let former = self.journal.begun(self.request).cloned();
         let now = clock::unix_seconds();
         let (prev, absent) = before.map_or((None, false), |before| (before.prev, before.absent));

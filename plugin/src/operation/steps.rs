@@ -1,6 +1,6 @@
 //! What each of the six operations does.
 
-use crate::credential::{Credential, Failure, Known};
+use crate::credential::{Before, Credential, Failure, Known, Removal};
 use crate::crypt::Field;
 use crate::gate::{self, Gate};
 use crate::journal::{Phase, Rotation};
@@ -53,24 +53,45 @@ impl Operation<'_> {
                 self.show(seen);
             }
             Ok(_) => self.change(credential, &new, digest, &known),
-            Err(refusal) => self.fail(refusal),
+            Err(refusal) => {
+                self.report.live = self.unseen();
+                self.fail(refusal);
+            }
         }
     }
 
     /// Writes down what is about to be done, does it, and looks.
     fn change(&mut self, credential: &dyn Credential, new: &Field, digest: String, known: &Known) {
+        // What an attempt that was cut off has recorded is what stood there
+        // before this rotation; what stands there now may be its wrong work.
+        let recorded = self
+            .journal
+            .begun(self.request)
+            .filter(|last| last.phase == Phase::Begun)
+            .and_then(|last| last.prev.clone());
+        let cut_off = recorded.is_some();
         let begun = credential.before(new).and_then(|before| {
+            let prev = recorded.or(before.prev);
+            let before = Before { prev: prev.clone(), ..before };
             self.begin(new, digest, Phase::Begun, Some(before));
-            self.save()
+            self.save().map(|()| prev)
         });
-        if let Err(refusal) = begun {
-            self.fail(refusal);
-            self.look(credential);
-            return;
-        }
-        match credential.set(new, known, &self.locks) {
+        let prev = match begun {
+            Ok(prev) => prev,
+            Err(refusal) => {
+                self.fail(refusal);
+                self.look(credential);
+                return;
+            }
+        };
+        let mut unchanged = false;
+        match credential.set(new, prev.as_ref(), known, &self.locks) {
             Ok(()) => self.report.changed = true,
             Err(Failure::Unchanged(refusal)) => {
+                self.fail(refusal);
+                unchanged = true;
+            }
+            Err(Failure::Overtaken(refusal)) => {
                 self.fail(refusal);
                 self.settle(Phase::Restored);
             }
@@ -92,6 +113,11 @@ impl Operation<'_> {
         let live = self.look(credential);
         if live.is_some_and(Live::has_new) {
             self.settle(Phase::Applied);
+            if self.report.code().is_ok() {
+                self.demand_usable(credential);
+            }
+        } else if unchanged && (!cut_off || live == Some(Live::Old)) {
+            self.settle(Phase::Restored);
         } else if self.report.code().is_ok() {
             let detail = "the change is not to be seen";
             self.fail(Refusal::new(Code::VerifyFailed, detail));
@@ -100,9 +126,10 @@ impl Operation<'_> {
 
     pub(super) fn verify(&mut self, credential: &dyn Credential) {
         let mut warnings = Vec::new();
-        // Verification says what is in force; whether a login would succeed is
-        // for the warnings.
-        if let Err(refusal) = credential.check(&mut |word| warnings.push(word)) {
+        // Verification says what is in force; what a login meets beside the
+        // credential is for the warnings.
+        let known = self.known();
+        if let Err(refusal) = credential.check(&known, &mut |word| warnings.push(word)) {
             warnings.push("check_failed");
             self.report = self.report.clone().with_detail(refusal.detail);
         }
@@ -110,9 +137,23 @@ impl Operation<'_> {
             self.report.warn(word);
         }
         match self.look(credential) {
-            Some(live) if live.has_new() => {}
+            Some(live) if live.has_new() => {
+                self.demand_usable(credential);
+            }
             Some(_) => self.report.set_code(Code::VerifyFailed),
             None => {}
+        }
+    }
+
+    /// Fails where nobody can log on with the new credential although it is
+    /// in force. True if nothing is in the way.
+    fn demand_usable(&mut self, credential: &dyn Credential) -> bool {
+        match credential.usable(&self.known()) {
+            Ok(()) => true,
+            Err(refusal) => {
+                self.fail(refusal);
+                false
+            }
         }
     }
 
@@ -121,10 +162,7 @@ impl Operation<'_> {
             // Final where nothing of this number can be begun any more.
             let gone = gate::decide(&self.journal, self.request.generation, &self.request.rid);
             self.report.is_final = matches!(gone, Gate::Shut(_));
-            self.fail(Refusal::new(
-                Code::StaleGen,
-                "this is not the last rotation begun here",
-            ));
+            self.fail(Refusal::new(Code::StaleGen, "this is not the last rotation begun here"));
             self.look(credential);
             return;
         }
@@ -145,9 +183,12 @@ impl Operation<'_> {
             self.fail(Refusal::new(Code::VerifyFailed, detail));
             return;
         }
+        if needs_new && !self.demand_usable(credential) {
+            return;
+        }
         if !self.request.remove.is_empty() {
             let removal = credential.remove(&self.request.remove, &self.known());
-            self.report.changed = removal.changed;
+            self.account_for(&removal);
             if let Some(refusal) = removal.left {
                 self.fail(refusal);
                 self.look(credential);
@@ -168,10 +209,7 @@ impl Operation<'_> {
 
     pub(super) fn status(&mut self, credential: &dyn Credential) {
         let live = self.look(credential);
-        let cut_off = self
-            .journal
-            .begun(self.request)
-            .is_some_and(|last| last.phase == Phase::Begun);
+        let cut_off = self.journal.begun(self.request).is_some_and(|last| last.phase == Phase::Begun);
         match live {
             Some(live) if cut_off && live.has_new() => self.settle(Phase::Applied),
             Some(Live::Old) if cut_off => self.settle(Phase::Restored),
@@ -187,6 +225,9 @@ impl Operation<'_> {
         }
         self.report.is_final = true;
         let live = self.look(credential);
+        if live.is_none() {
+            self.accept_unseen();
+        }
         if self.request.choices.remove_added && live.is_some_and(Live::has_new) {
             self.take_back(credential);
         }
@@ -207,7 +248,7 @@ impl Operation<'_> {
             return;
         };
         let removal = credential.take_back(&key);
-        self.report.changed = removal.changed;
+        self.account_for(&removal);
         if let Some(refusal) = removal.left {
             self.fail(refusal);
             self.report.is_final = false;
@@ -216,6 +257,13 @@ impl Operation<'_> {
             self.save_or_warn();
         }
         self.look(credential);
+    }
+
+    fn account_for(&mut self, removal: &Removal) {
+        self.report.changed = removal.changed;
+        if removal.skipped {
+            self.report.warn("other_key_file_unsafe");
+        }
     }
 
     /// Makes fence and tombstone durable. True if they are.

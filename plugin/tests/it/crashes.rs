@@ -14,16 +14,9 @@ use crate::sandbox::{
 fn count(make: &dyn Fn() -> Sandbox, request: &Value) -> u32 {
     let sandbox = make();
     let file = sandbox.path("count");
-    let output = sandbox
-        .command(request)
-        .env("STRONGROOM_CRASH_COUNT", &file)
-        .output()
-        .expect("started");
+    let output = sandbox.command(request).env("STRONGROOM_CRASH_COUNT", &file).output().expect("started");
     assert_eq!(answer(&output).status, Some(0), "{:?}", answer(&output));
-    fs::read_to_string(file)
-        .expect("a count")
-        .parse()
-        .expect("a number")
+    fs::read_to_string(file).expect("a count").parse().expect("a number")
 }
 
 /// Kills `request` at each point on a fresh machine, and has `judge` look.
@@ -32,11 +25,8 @@ fn at_every_point(make: &dyn Fn() -> Sandbox, request: &Value, judge: &dyn Fn(&S
     assert!(points >= 6, "only {points} points");
     for point in 1..=points {
         let sandbox = make();
-        let output = sandbox
-            .command(request)
-            .env("STRONGROOM_CRASH_AT", point.to_string())
-            .output()
-            .expect("started");
+        let output =
+            sandbox.command(request).env("STRONGROOM_CRASH_AT", point.to_string()).output().expect("started");
         assert_eq!(output.status.signal(), Some(9), "point {point} of {points}");
         judge(&sandbox, point);
     }
@@ -57,19 +47,11 @@ fn a_password_ends_well_wherever_its_change_is_cut_off() {
         assert!(field == new || field == old, "point {point}");
         status.expect("ok", 0, expected);
         let again = sandbox.run(&request("apply"));
-        assert_eq!(
-            (again.status, live(&again)),
-            (Some(0), "new"),
-            "point {point}"
-        );
+        assert_eq!((again.status, live(&again)), (Some(0), "new"), "point {point}");
         assert_eq!(sandbox.field(USER), new);
         sandbox.run(&request("verify")).expect("ok", 0, "new");
         sandbox.run(&request("finalize")).expect("ok", 0, "new");
-        assert_eq!(
-            sandbox.journal()["rotation"]["phase"],
-            "finalized",
-            "point {point}"
-        );
+        assert_eq!(sandbox.journal()["rotation"]["phase"], "finalized", "point {point}");
     });
 }
 
@@ -82,11 +64,36 @@ fn a_password_can_be_given_up_wherever_its_change_is_cut_off() {
         let fence = sandbox.run(&request("fence"));
         let expected = if field == new { "new" } else { "old" };
         fence.expect("ok", 0, expected);
-        sandbox
-            .run(&request("apply"))
-            .expect("fenced", 11, expected);
+        sandbox.run(&request("apply")).expect("fenced", 11, expected);
         assert_eq!(sandbox.field(USER), field, "point {point}");
     });
+}
+
+#[test]
+fn the_former_password_is_remembered_when_putting_it_back_was_cut_off() {
+    let request = password("apply", USER, 1, "a", &hash("n"));
+    let mut spoiled = 0;
+    for point in 1.. {
+        let sandbox = Sandbox::new();
+        sandbox.chpasswd("garbles-once");
+        let mut command = sandbox.command(&request);
+        command.env("STRONGROOM_CRASH_AT", point.to_string());
+        let output = command.output().expect("started");
+        if output.status.signal().is_none() {
+            break;
+        }
+        if sandbox.field(USER) != "$1$garbage" {
+            continue;
+        }
+        spoiled += 1;
+        sandbox.chpasswd("fails");
+        sandbox.run(&request).expect("tool_failed", 10, "other");
+        assert_eq!(sandbox.journal()["rotation"]["prev"], json!(hash("o")), "point {point}");
+        sandbox.chpasswd("garbles-anew");
+        sandbox.run(&request).expect("restored", 12, "old");
+        assert_eq!(sandbox.field(USER), hash("o"), "point {point}");
+    }
+    assert!(spoiled > 0, "no point lies between the wrong write and putting it back");
 }
 
 #[test]
@@ -100,17 +107,9 @@ fn a_key_ends_well_wherever_its_change_is_cut_off() {
     at_every_point(&make, &request("apply"), &|sandbox, point| {
         sandbox.run(&request("status"));
         let again = sandbox.run(&request("apply"));
-        assert_eq!(
-            (again.status, live(&again)),
-            (Some(0), "new"),
-            "point {point}"
-        );
+        assert_eq!((again.status, live(&again)), (Some(0), "new"), "point {point}");
         assert_eq!(sandbox.keys().matches(KEY_A).count(), 1, "point {point}");
-        assert_eq!(
-            sandbox.journal()["rotation"]["added"],
-            true,
-            "point {point}"
-        );
+        assert_eq!(sandbox.journal()["rotation"]["added"], true, "point {point}");
         drafts_are_gone(sandbox, point);
     });
 }
@@ -120,24 +119,17 @@ fn there_is_a_key_that_works_wherever_a_removal_is_cut_off() {
     let make = || {
         let sandbox = Sandbox::new();
         sandbox.key_file(&format!("# mine\n{OLD_KEY} me\n"));
-        sandbox
-            .run(&key("apply", 1, "a", KEY_A))
-            .expect("ok", 0, "new");
+        sandbox.run(&key("apply", 1, "a", KEY_A)).expect("ok", 0, "new");
         sandbox
     };
     let remove = json!([fingerprint(OLD_KEY)]);
     let finalize = with(key("finalize", 1, "a", KEY_A), "remove", remove);
     at_every_point(&make, &finalize, &|sandbox, point| {
         assert!(sandbox.keys().contains(KEY_A), "point {point}");
-        sandbox
-            .run(&key("status", 1, "a", KEY_A))
-            .expect("ok", 0, "new");
+        sandbox.run(&key("status", 1, "a", KEY_A)).expect("ok", 0, "new");
         sandbox.run(&finalize).expect("ok", 0, "new");
         let keys = sandbox.keys();
-        assert!(
-            keys.starts_with("# mine\n") && !keys.contains(OLD_KEY),
-            "point {point}"
-        );
+        assert!(keys.starts_with("# mine\n") && !keys.contains(OLD_KEY), "point {point}");
         drafts_are_gone(sandbox, point);
     });
 }
@@ -147,30 +139,18 @@ fn a_key_is_taken_back_wherever_that_is_cut_off() {
     let make = || {
         let sandbox = Sandbox::new();
         sandbox.key_file(&format!("{OLD_KEY} me\n"));
-        sandbox
-            .run(&key("apply", 1, "a", KEY_A))
-            .expect("ok", 0, "new");
+        sandbox.run(&key("apply", 1, "a", KEY_A)).expect("ok", 0, "new");
         let remove = json!([fingerprint(OLD_KEY)]);
-        sandbox
-            .run(&with(key("finalize", 1, "a", KEY_A), "remove", remove))
-            .expect("ok", 0, "new");
-        sandbox
-            .run(&key("apply", 2, "b", KEY_B))
-            .expect("ok", 0, "both");
+        sandbox.run(&with(key("finalize", 1, "a", KEY_A), "remove", remove)).expect("ok", 0, "new");
+        sandbox.run(&key("apply", 2, "b", KEY_B)).expect("ok", 0, "both");
         sandbox
     };
-    let fence = with(
-        key("fence", 2, "b", KEY_B),
-        "opt",
-        json!({"remove_added": true}),
-    );
+    let fence = with(key("fence", 2, "b", KEY_B), "opt", json!({"remove_added": true}));
     at_every_point(&make, &fence, &|sandbox, point| {
         assert!(sandbox.keys().contains(KEY_A), "point {point}");
         sandbox.run(&fence).expect("ok", 0, "old");
         assert!(!sandbox.keys().contains(KEY_B), "point {point}");
-        sandbox
-            .run(&key("apply", 2, "b", KEY_B))
-            .expect("fenced", 11, "old");
+        sandbox.run(&key("apply", 2, "b", KEY_B)).expect("fenced", 11, "old");
         drafts_are_gone(sandbox, point);
     });
 }
@@ -178,16 +158,11 @@ fn a_key_is_taken_back_wherever_that_is_cut_off() {
 #[test]
 fn a_programming_error_is_answered_wherever_it_happens() {
     let make = Sandbox::new;
-    for request in [
-        password("apply", USER, 1, "a", &hash("n")),
-        key("apply", 1, "a", KEY_A),
-    ] {
+    for request in [password("apply", USER, 1, "a", &hash("n")), key("apply", 1, "a", KEY_A)] {
         for point in 1..=count(&make, &request) {
             let sandbox = make();
             let mut command = sandbox.command(&request);
-            command
-                .env("STRONGROOM_CRASH_AT", point.to_string())
-                .env("STRONGROOM_CRASH_PANIC", "1");
+            command.env("STRONGROOM_CRASH_AT", point.to_string()).env("STRONGROOM_CRASH_PANIC", "1");
             let failed = answer(&command.output().expect("started"));
             failed.expect("internal", 10, "unknown");
             assert_eq!(failed.line["rid"], "a".repeat(32));

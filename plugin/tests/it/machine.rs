@@ -37,15 +37,7 @@ impl Machine {
         need_root();
         let folder = tempfile::tempdir().expect("a folder");
         let mut keeper = Command::new("unshare")
-            .args([
-                "--mount",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                SETUP,
-                "setup",
-            ])
+            .args(["--mount", "--propagation", "private", "sh", "-c", SETUP, "setup"])
             .arg(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -54,14 +46,8 @@ impl Machine {
         let mut line = String::new();
         let output = keeper.stdout.take().expect("a pipe");
         BufReader::new(output).read_line(&mut line).expect("read");
-        assert_eq!(
-            line, "ready\n",
-            "the mounts failed: overlay and tmpfs are needed"
-        );
-        Self {
-            keeper,
-            _folder: folder,
-        }
+        assert_eq!(line, "ready\n", "the mounts failed: overlay and tmpfs are needed");
+        Self { keeper, _folder: folder }
     }
 
     /// Runs a program in the namespace.

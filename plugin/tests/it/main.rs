@@ -11,6 +11,7 @@
 
 mod crashes;
 mod keys;
+mod lockout;
 mod machine;
 mod passwords;
 mod real_tools;

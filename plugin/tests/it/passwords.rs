@@ -19,18 +19,10 @@ fn a_password_is_set_in_one_command_and_proven() {
     done.expect("ok", 0, "new");
     assert_eq!(done.line["changed"], true);
     assert_eq!(done.line["phase"], "applied");
-    let digest = done.line["proof"]["field_sha256"]
-        .as_str()
-        .expect("a proof");
-    let sum = Command::new("sh")
-        .args(["-c", "printf %s \"$0\" | sha256sum", &new])
-        .output()
-        .expect("sha256sum");
-    assert!(
-        String::from_utf8(sum.stdout)
-            .expect("text")
-            .starts_with(digest)
-    );
+    let digest = done.line["proof"]["field_sha256"].as_str().expect("a proof");
+    let sum =
+        Command::new("sh").args(["-c", "printf %s \"$0\" | sha256sum", &new]).output().expect("sha256sum");
+    assert!(String::from_utf8(sum.stdout).expect("text").starts_with(digest));
     assert_eq!(sandbox.field(USER), new);
     assert_eq!(sandbox.field("root"), hash("o"));
     assert_eq!(done.line["facts"]["distro"], "debian 12");
@@ -38,16 +30,10 @@ fn a_password_is_set_in_one_command_and_proven() {
 
     apply(&sandbox, 1, "a", &new).expect("already", 0, "new");
     assert_eq!(sandbox.read("calls"), "good\n", "chpasswd ran again");
-    sandbox
-        .run(&password("verify", USER, 1, "a", &new))
-        .expect("ok", 0, "new");
-    sandbox
-        .run(&password("finalize", USER, 1, "a", &new))
-        .expect("ok", 0, "new");
+    sandbox.run(&password("verify", USER, 1, "a", &new)).expect("ok", 0, "new");
+    sandbox.run(&password("finalize", USER, 1, "a", &new)).expect("ok", 0, "new");
     assert_eq!(sandbox.journal()["rotation"]["prev"], json!(null));
-    sandbox
-        .run(&password("finalize", USER, 1, "a", &new))
-        .expect("ok", 0, "new");
+    sandbox.run(&password("finalize", USER, 1, "a", &new)).expect("ok", 0, "new");
     apply(&sandbox, 1, "a", &new).expect("already", 0, "new");
 }
 
@@ -60,11 +46,7 @@ fn prepare_changes_nothing() {
     assert_eq!(sandbox.field(USER), hash("o"));
     assert!(!sandbox.path("calls").exists());
     let folder = fs::read_dir(sandbox.path("var/lib/strongroom/rotator")).expect("a folder");
-    assert!(
-        folder
-            .flatten()
-            .all(|file| file.path().extension().is_some_and(|e| e == "lock"))
-    );
+    assert!(folder.flatten().all(|file| file.path().extension().is_some_and(|e| e == "lock")));
 }
 
 #[test]
@@ -74,10 +56,7 @@ fn the_shadow_field_is_believed_and_not_the_exit_status() {
     let failed = apply(&sandbox, 1, "a", &hash("n"));
     failed.expect("tool_failed", 10, "old");
     assert_eq!(
-        (
-            failed.line["changed"].as_bool(),
-            failed.line["final"].as_bool()
-        ),
+        (failed.line["changed"].as_bool(), failed.line["final"].as_bool()),
         (Some(false), Some(false))
     );
 
@@ -109,10 +88,7 @@ fn the_reason_of_an_unchanged_field_is_looked_up() {
     fs::remove_file(sandbox.path("usr/sbin/chpasswd")).expect("removed");
     let missing = apply(&sandbox, 1, "a", &hash("n"));
     missing.expect("tool_missing", 10, "old");
-    assert_eq!(
-        missing.line["final"], false,
-        "this rotation had begun before"
-    );
+    assert_eq!(missing.line["final"], false, "this rotation had begun before");
     apply(&sandbox, 2, "b", &hash("n")).expect("tool_missing", 11, "old");
 }
 
@@ -125,11 +101,7 @@ fn an_account_that_was_locked_on_purpose_stays_locked_unless_asked() {
     refused.expect("account_locked", 11, "old");
     assert_eq!(sandbox.field(USER), locked);
     apply(&sandbox, 1, "a", &hash("n")).expect("fenced", 11, "old");
-    let unlock = with(
-        password("apply", USER, 2, "b", &hash("n")),
-        "opt",
-        json!({"unlock": true}),
-    );
+    let unlock = with(password("apply", USER, 2, "b", &hash("n")), "opt", json!({"unlock": true}));
     let done = sandbox.run(&unlock);
     done.expect("ok", 0, "new");
     assert!(done.warns("account_unlocked"));
@@ -166,20 +138,76 @@ fn ageing_is_refused_or_reported() {
 #[test]
 fn users_are_those_of_the_files() {
     let sandbox = Sandbox::new();
-    let of = |user: &str, generation, rid| {
-        sandbox.run(&password("apply", user, generation, rid, &hash("n")))
-    };
-    of("nobody-here", 1, "a").expect("user_missing", 11, "unknown");
+    let of = |user: &str, generation, rid| sandbox.run(&password("apply", user, generation, rid, &hash("n")));
+    of("nobody-here", 1, "a").expect("user_missing", 11, "old");
     sandbox.tool("getent", "#!/bin/sh\necho \"$2:x:1:1::/:/bin/sh\"\n");
-    of("ldap-user", 2, "b").expect("not_local_user", 11, "unknown");
+    of("ldap-user", 2, "b").expect("not_local_user", 11, "old");
     let passwd = sandbox.read("etc/passwd");
-    sandbox.write(
-        "etc/passwd",
-        &format!("{passwd}old:x:7:7::/:\nplain::8:8::/:\n"),
-    );
-    of("old", 3, "c").expect("no_shadow_entry", 11, "unknown");
-    of("plain", 4, "d").expect("no_shadow_entry", 11, "unknown");
+    sandbox.write("etc/passwd", &format!("{passwd}old:x:7:7::/:\nplain::8:8::/:\n"));
+    of("old", 3, "c").expect("no_shadow_entry", 11, "old");
+    of("plain", 4, "d").expect("no_shadow_entry", 11, "old");
     assert!(!sandbox.path("calls").exists());
+}
+
+#[test]
+fn a_rotation_of_a_missing_user_can_be_given_up_unless_it_had_begun() {
+    let sandbox = Sandbox::new();
+    let passwd = sandbox.read("etc/passwd");
+    let request = |op: &str, generation, rid| password(op, USER, generation, rid, &hash("n"));
+    sandbox.write("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+    let fenced = sandbox.run(&request("fence", 1, "a"));
+    fenced.expect("ok", 0, "old");
+    assert!(fenced.line["final"] == true && fenced.warns("not_observed"), "{}", fenced.text);
+    sandbox.run(&request("apply", 1, "a")).expect("fenced", 11, "old");
+
+    sandbox.write("etc/passwd", &passwd);
+    sandbox.run(&request("apply", 2, "b")).expect("ok", 0, "new");
+    sandbox.write("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+    let fenced = sandbox.run(&request("fence", 2, "b"));
+    fenced.expect("user_missing", 11, "unknown");
+    assert_eq!(fenced.line["final"], true);
+}
+
+#[test]
+fn a_journal_that_was_lost_proves_nothing_about_what_began() {
+    let sandbox = Sandbox::new();
+    apply(&sandbox, 1, "a", &hash("n")).expect("ok", 0, "new");
+    let file = format!("var/lib/strongroom/rotator/{}.json", "0".repeat(32));
+    sandbox.write(&file, "{\"inst\":");
+    sandbox.write("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+    let fence = password("fence", USER, 1, "a", &hash("n"));
+    for _ in 0..2 {
+        sandbox.run(&fence).expect("user_missing", 11, "unknown");
+    }
+    apply(&sandbox, 1, "a", &hash("n")).expect("fenced", 11, "unknown");
+}
+
+#[test]
+fn a_new_password_that_was_locked_is_neither_in_force_nor_gone() {
+    let sandbox = Sandbox::new();
+    let request = |op: &str| password(op, USER, 1, "a", &hash("n"));
+    sandbox.run(&request("apply")).expect("ok", 0, "new");
+    let locked = format!("!{}", hash("n"));
+    sandbox.shadow(USER, &format!("{locked}:19000:0:99999:7:::"));
+    sandbox.run(&request("status")).expect("ok", 0, "unknown");
+    sandbox.run(&request("verify")).expect("verify_failed", 10, "unknown");
+    sandbox.run(&request("apply")).expect("account_locked", 10, "unknown");
+    sandbox.run(&request("fence")).expect("ok", 0, "unknown");
+    assert_eq!(sandbox.field(USER), locked);
+}
+
+#[test]
+fn what_somebody_else_sets_while_chpasswd_fails_is_not_taken_back() {
+    let sandbox = Sandbox::new();
+    sandbox.chpasswd("overtaken");
+    let overtaken = apply(&sandbox, 1, "a", &hash("n"));
+    overtaken.expect("tool_failed", 10, "other");
+    assert_eq!((&overtaken.line["changed"], &overtaken.line["final"]), (&json!(false), &json!(false)));
+    assert_eq!(sandbox.field(USER), "$1$by-hand");
+    assert_eq!(sandbox.read("calls"), "overtaken\n", "the former field was put back");
+    sandbox.chpasswd("good");
+    apply(&sandbox, 1, "a", &hash("n")).expect("ok", 0, "new");
+    assert_eq!(sandbox.journal()["rotation"]["prev"], "$1$by-hand");
 }
 
 #[test]
@@ -191,9 +219,7 @@ fn the_gate_refuses_what_comes_too_late() {
     assert_eq!(late.line["final"], true);
     apply(&sandbox, 5, "c", &hash("m")).expect("wrong_rid", 11, "old");
     apply(&sandbox, 5, "a", &hash("m")).expect("bad_request", 15, "other");
-    sandbox
-        .run(&password("finalize", USER, 4, "b", &hash("m")))
-        .expect("stale_gen", 11, "old");
+    sandbox.run(&password("finalize", USER, 4, "b", &hash("m"))).expect("stale_gen", 11, "old");
 
     let fenced = sandbox.run(&password("fence", USER, 6, "d", &hash("m")));
     fenced.expect("ok", 0, "old");
@@ -202,12 +228,8 @@ fn the_gate_refuses_what_comes_too_late() {
     apply(&sandbox, 6, "e", &hash("m")).expect("fenced", 11, "old");
     assert_eq!(sandbox.field(USER), hash("n"));
     apply(&sandbox, 7, "f", &hash("m")).expect("ok", 0, "new");
-    sandbox
-        .run(&password("fence", USER, 7, "f", &hash("m")))
-        .expect("ok", 0, "new");
-    sandbox
-        .run(&password("finalize", USER, 7, "f", &hash("m")))
-        .expect("ok", 0, "new");
+    sandbox.run(&password("fence", USER, 7, "f", &hash("m"))).expect("ok", 0, "new");
+    sandbox.run(&password("finalize", USER, 7, "f", &hash("m"))).expect("ok", 0, "new");
 }
 
 #[test]
@@ -225,9 +247,7 @@ fn a_fence_does_not_undo_what_was_committed() {
 #[test]
 fn a_fence_before_anything_was_begun_says_that_the_old_one_lives() {
     let sandbox = Sandbox::new();
-    sandbox
-        .run(&password("fence", USER, 1, "a", &hash("n")))
-        .expect("ok", 0, "old");
+    sandbox.run(&password("fence", USER, 1, "a", &hash("n"))).expect("ok", 0, "old");
     apply(&sandbox, 1, "a", &hash("n")).expect("fenced", 11, "old");
     assert_eq!(sandbox.field(USER), hash("o"));
 }
@@ -237,12 +257,8 @@ fn a_change_by_somebody_else_is_seen_and_overwritten() {
     let sandbox = Sandbox::new();
     apply(&sandbox, 1, "a", &hash("n")).expect("ok", 0, "new");
     sandbox.shadow(USER, &format!("{}:19000:0:99999:7:::", hash("x")));
-    sandbox
-        .run(&password("status", USER, 1, "a", &hash("n")))
-        .expect("ok", 0, "other");
-    sandbox
-        .run(&password("verify", USER, 1, "a", &hash("n")))
-        .expect("verify_failed", 10, "other");
+    sandbox.run(&password("status", USER, 1, "a", &hash("n"))).expect("ok", 0, "other");
+    sandbox.run(&password("verify", USER, 1, "a", &hash("n"))).expect("verify_failed", 10, "other");
     apply(&sandbox, 1, "a", &hash("n")).expect("ok", 0, "new");
 }
 
@@ -276,11 +292,7 @@ fn a_damaged_journal_is_put_aside_and_reported() {
     assert!(status.warns("journal_damaged"));
     apply(&sandbox, 5, "a", &hash("n")).expect("already", 0, "new");
     assert!(sandbox.path(&format!("{file}.damaged")).exists());
-    assert!(
-        !sandbox
-            .run(&password("status", USER, 5, "a", &hash("n")))
-            .warns("journal_damaged")
-    );
+    assert!(!sandbox.run(&password("status", USER, 5, "a", &hash("n"))).warns("journal_damaged"));
 }
 
 #[test]
@@ -288,23 +300,13 @@ fn after_a_kill_the_next_run_waits_for_chpasswd_to_end() {
     let sandbox = Sandbox::new();
     sandbox.chpasswd("waits");
     let gate = sandbox.path("gate");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&gate)
-            .status()
-            .expect("mkfifo")
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(&gate).status().expect("mkfifo").success());
     let mut killed = sandbox.start(&password("apply", USER, 1, "a", &hash("n")));
     wait_for(&sandbox.path("started"));
     killed.kill().expect("killed");
     killed.wait().expect("ended");
 
-    let other = with(
-        password("status", USER, 1, "b", &hash("n")),
-        "sid",
-        json!("1".repeat(32)),
-    );
+    let other = with(password("status", USER, 1, "b", &hash("n")), "sid", json!("1".repeat(32)));
     sandbox.run(&other).expect("busy", 14, "unknown");
     let waiting = sandbox.start(&password("status", USER, 1, "a", &hash("n")));
     fs::write(&gate, "").expect("opened");
@@ -316,42 +318,18 @@ fn after_a_kill_the_next_run_waits_for_chpasswd_to_end() {
 #[test]
 fn a_bad_command_line_or_request_gets_a_line_too() {
     let sandbox = Sandbox::new();
-    let refused = sandbox.run(&with(
-        password("apply", USER, 1, "a", &hash("n")),
-        "enc",
-        json!({}),
-    ));
-    assert_eq!(
-        (refused.status, refused.line["code"].as_str()),
-        (Some(15), Some("bad_request"))
-    );
+    let refused = sandbox.run(&with(password("apply", USER, 1, "a", &hash("n")), "enc", json!({})));
+    assert_eq!((refused.status, refused.line["code"].as_str()), (Some(15), Some("bad_request")));
     assert_eq!(refused.line["rid"], "a".repeat(32));
-    assert!(
-        refused.line["detail"]
-            .as_str()
-            .is_some_and(|d| d.contains("not supported by this version"))
-    );
+    assert!(refused.line["detail"].as_str().is_some_and(|d| d.contains("not supported by this version")));
 
-    let refused = sandbox.run(&with(
-        password("apply", USER, 1, "a", &hash("n")),
-        "inst",
-        json!("i-2"),
-    ));
-    assert_eq!(
-        (refused.status, refused.line["code"].as_str()),
-        (Some(15), Some("wrong_instance"))
-    );
+    let refused = sandbox.run(&with(password("apply", USER, 1, "a", &hash("n")), "inst", json!("i-2")));
+    assert_eq!((refused.status, refused.line["code"].as_str()), (Some(15), Some("wrong_instance")));
 
     let output = Command::new(PROGRAM).arg("run").output().expect("started");
     let refused = answer(&output);
-    assert_eq!(
-        (refused.status, refused.line["strongroom"].as_u64()),
-        (Some(15), Some(1))
-    );
-    let version = Command::new(PROGRAM)
-        .arg("--version")
-        .output()
-        .expect("started");
+    assert_eq!((refused.status, refused.line["strongroom"].as_u64()), (Some(15), Some(1)));
+    let version = Command::new(PROGRAM).arg("--version").output().expect("started");
     assert!(version.status.success() && version.stdout.starts_with(b"strongroom-rotator "));
 }
 
@@ -362,20 +340,11 @@ fn without_root_nothing_is_done() {
     let copy = sandbox.path("rotator");
     fs::copy(PROGRAM, &copy).expect("copied");
     let output = Command::new(copy)
-        .args(crate::sandbox::arguments(&password(
-            "apply",
-            USER,
-            1,
-            "a",
-            &hash("n"),
-        )))
+        .args(crate::sandbox::arguments(&password("apply", USER, 1, "a", &hash("n"))))
         .uid(54_321)
         .gid(54_321)
         .output()
         .expect("started");
     let refused = answer(&output);
-    assert_eq!(
-        (refused.status, refused.line["code"].as_str()),
-        (Some(15), Some("not_root"))
-    );
+    assert_eq!((refused.status, refused.line["code"].as_str()), (Some(15), Some("not_root")));
 }

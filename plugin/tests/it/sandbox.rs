@@ -42,6 +42,8 @@ case $mode in
   dies-after) put "$field"; kill -9 $$ ;;
   garbles) put '$1$garbage' ;;
   garbles-once) echo good > "$root/mode"; put '$1$garbage' ;;
+  garbles-anew) echo good > "$root/mode"; put '$1$rubbish' ;;
+  overtaken) put '$1$by-hand'; exit 1 ;;
   waits) : > "$root/started"; cat "$root/gate" > /dev/null; put "$field" ;;
 esac
 "#;
@@ -67,11 +69,7 @@ impl Answer {
     #[track_caller]
     pub(crate) fn expect(&self, code: &str, status: i32, live: &str) -> &Self {
         assert_eq!(
-            (
-                self.line["code"].as_str(),
-                self.status,
-                self.line["live"].as_str()
-            ),
+            (self.line["code"].as_str(), self.status, self.line["live"].as_str()),
             (Some(code), Some(status), Some(live)),
             "{}",
             self.text
@@ -81,9 +79,7 @@ impl Answer {
 
     /// Whether the answer bears a warning.
     pub(crate) fn warns(&self, word: &str) -> bool {
-        self.line["warn"]
-            .as_array()
-            .is_some_and(|words| words.iter().any(|w| w == word))
+        self.line["warn"].as_array().is_some_and(|words| words.iter().any(|w| w == word))
     }
 }
 
@@ -127,11 +123,7 @@ pub(crate) fn fingerprint(key: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("key.pub");
     fs::write(&file, format!("{key}\n")).expect("a key");
-    let output = Command::new("ssh-keygen")
-        .arg("-lf")
-        .arg(&file)
-        .output()
-        .expect("ssh-keygen");
+    let output = Command::new("ssh-keygen").arg("-lf").arg(&file).output().expect("ssh-keygen");
     let text = String::from_utf8(output.stdout).expect("text");
     text.split(' ').nth(1).expect("a fingerprint").to_owned()
 }
@@ -155,15 +147,8 @@ pub(crate) fn answer(output: &std::process::Output) -> Answer {
     let text = String::from_utf8(output.stdout.clone()).expect("text");
     let line = text.lines().last().unwrap_or_default();
     assert!(line.len() <= 4_000 && text.is_ascii(), "{text}");
-    assert!(
-        !text.contains("aaaaaaaa$") && !text.contains("$6$"),
-        "a hash in {text}"
-    );
-    Answer {
-        status: output.status.code(),
-        line: serde_json::from_str(line).unwrap_or_default(),
-        text,
-    }
+    assert!(!text.contains("aaaaaaaa$") && !text.contains("$6$"), "a hash in {text}");
+    Answer { status: output.status.code(), line: serde_json::from_str(line).unwrap_or_default(), text }
 }
 
 /// A root folder of its own.
@@ -176,9 +161,7 @@ impl Sandbox {
     /// that work.
     pub(crate) fn new() -> Self {
         need_root();
-        let sandbox = Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        };
+        let sandbox = Self { folder: tempfile::tempdir().expect("a folder") };
         let root = sandbox.path("");
         fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).expect("mode");
         for folder in ["etc", "usr/sbin", "home/ann", "root", "var/lib"] {
@@ -190,10 +173,7 @@ impl Sandbox {
         sandbox.mode("home/ann", 0o750);
         sandbox.own("home/ann");
         let user = format!("{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh\n");
-        sandbox.write(
-            "etc/passwd",
-            &format!("root:x:0:0:root:/root:/bin/bash\n{user}"),
-        );
+        sandbox.write("etc/passwd", &format!("root:x:0:0:root:/root:/bin/bash\n{user}"));
         sandbox.write("etc/group", &format!("root:x:0:\n{USER}:x:{UID}:\n"));
         let old = hash("o");
         sandbox.write(
@@ -248,6 +228,19 @@ impl Sandbox {
         self.write("mode", &format!("{mode}\n"));
     }
 
+    /// Sets what sshd says of itself, beside where the keys are.
+    pub(crate) fn sshd(&self, settings: &str) {
+        let files = "authorizedkeysfile .ssh/authorized_keys .ssh/authorized_keys2";
+        self.write("sshd.settings", &format!("{settings}\n{files}\n"));
+    }
+
+    /// Puts the user's second key file there, owned by the user.
+    pub(crate) fn second_key_file(&self, content: &str) {
+        self.write("home/ann/.ssh/authorized_keys2", content);
+        self.mode("home/ann/.ssh/authorized_keys2", 0o600);
+        self.own("home/ann/.ssh/authorized_keys2");
+    }
+
     /// Puts the user's key file there, owned by the user.
     pub(crate) fn key_file(&self, content: &str) {
         let folder = self.path("home/ann/.ssh");
@@ -269,14 +262,8 @@ impl Sandbox {
     /// The password field of a user.
     pub(crate) fn field(&self, user: &str) -> String {
         let shadow = self.read("etc/shadow");
-        let line = shadow
-            .lines()
-            .find(|line| line.starts_with(&format!("{user}:")));
-        line.expect("a line")
-            .split(':')
-            .nth(1)
-            .expect("a field")
-            .to_owned()
+        let line = shadow.lines().find(|line| line.starts_with(&format!("{user}:")));
+        line.expect("a line").split(':').nth(1).expect("a field").to_owned()
     }
 
     /// Replaces the shadow line of a user: all after the name.
@@ -285,11 +272,7 @@ impl Sandbox {
         let lines: Vec<String> = shadow
             .lines()
             .map(|line| {
-                if line.starts_with(&format!("{user}:")) {
-                    format!("{user}:{rest}")
-                } else {
-                    line.to_owned()
-                }
+                if line.starts_with(&format!("{user}:")) { format!("{user}:{rest}") } else { line.to_owned() }
             })
             .collect();
         self.write("etc/shadow", &format!("{}\n", lines.join("\n")));
@@ -304,11 +287,7 @@ impl Sandbox {
     /// How a run is started.
     pub(crate) fn command(&self, request: &Value) -> Command {
         let mut command = Command::new(PROGRAM);
-        command
-            .args(arguments(request))
-            .arg("--root")
-            .arg(self.folder.path())
-            .stdin(Stdio::null());
+        command.args(arguments(request)).arg("--root").arg(self.folder.path()).stdin(Stdio::null());
         command
     }
 
@@ -319,10 +298,7 @@ impl Sandbox {
 
     /// Starts the program.
     pub(crate) fn start(&self, request: &Value) -> Child {
-        self.command(request)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("started")
+        self.command(request).stdout(Stdio::piped()).spawn().expect("started")
     }
 }
 
@@ -330,11 +306,7 @@ impl Sandbox {
 pub(crate) fn wait_for(path: &Path) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while !path.exists() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} never came",
-            path.display()
-        );
+        assert!(std::time::Instant::now() < deadline, "{} never came", path.display());
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

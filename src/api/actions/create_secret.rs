@@ -5,7 +5,7 @@ use strongroom_hsm::SecretBytes;
 
 use super::describe_secret::{RotationFields, extended_config};
 use super::ecs_value::{self, ExtendedConfig};
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -171,12 +171,12 @@ impl Action for CreateSecret {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let container = Arn::secret_container(&scope.region, &scope.account);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let container = asking.container();
         let mut questions = vec![Question { action: Self::SPEC.right, resource: container }];
         if let Some((config, _)) = &self.ecs {
             // ram.md section 2.3.
-            let resource = Arn::instance(&scope.region, &scope.account, &config.instance);
+            let resource = Arn::instance(&asking.scope.region, &asking.scope.account, &config.instance);
             questions.push(Question { action: "ecs:DescribeInstances", resource });
         }
         questions
@@ -204,6 +204,14 @@ impl Action for CreateSecret {
             if os == OsFamily::Windows && config.sub_type == SecretSubType::SshKey {
                 return Err(ApiError::invalid(
                     "The instance runs Windows, and SSH keys are managed on Linux instances only: use SecretSubType Password.",
+                ));
+            }
+            if os == OsFamily::Windows && credential.user.as_str().len() > 20 {
+                return Err(ApiError::invalid("UserName in SecretData may have at most 20 characters on Windows."));
+            }
+            if os == OsFamily::Windows && self.interval.is_some() {
+                return Err(ApiError::unsupported(
+                    "Passwords of Windows instances cannot be rotated by this version yet: create the secret without automatic rotation.",
                 ));
             }
             key_fingerprint = credential.key_fingerprint;

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, RequestId, SecretName};
+use crate::model::{RequestId, SecretName};
 use crate::vault::Deletion;
 
 /// Deletes a secret, or schedules that.
@@ -44,8 +44,8 @@ impl Action for DeleteSecret {
         Ok(Self { name: input.secret_name()?, how })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -123,8 +123,8 @@ impl Action for DescribeSecret {
         Ok(Self { name: input.secret_name()?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

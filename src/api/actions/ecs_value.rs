@@ -5,7 +5,10 @@ use std::borrow::Cow;
 
 use openssl::pkey::PKey;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use ssh_key::{PrivateKey, PublicKey};
+use strongroom_hsm::SecretBytes;
+use zeroize::Zeroizing;
 
 use crate::api::ApiError;
 use crate::model::{InstanceId, OsUser, RegionId, SecretSubType};
@@ -83,13 +86,15 @@ pub(super) struct Credential {
     pub(super) key_fingerprint: Option<String>,
 }
 
+/// The secret member is taken as it stands: serde would unescape it into a
+/// buffer of its own that nobody wipes.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct PasswordJson<'a> {
     #[serde(borrow)]
     user_name: Cow<'a, str>,
     #[serde(borrow)]
-    password: Cow<'a, str>,
+    password: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +105,7 @@ struct KeyJson<'a> {
     #[serde(borrow)]
     public_key: Cow<'a, str>,
     #[serde(borrow)]
-    private_key: Cow<'a, str>,
+    private_key: &'a RawValue,
 }
 
 /// Checks a value given by a caller.
@@ -124,9 +129,11 @@ fn password(data: &[u8]) -> Result<Credential, ApiError> {
     let json = json.ok_or_else(|| {
         ApiError::invalid("SecretData must be {\"UserName\":\"…\",\"Password\":\"…\"} for SecretSubType Password.")
     })?;
-    let fits = (8..=128).contains(&json.password.len()) && json.password.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    let password = unescaped(json.password);
+    let fits = password.is_some_and(|p| {
+        (8..=128).contains(&p.len()) && p.expose().iter().all(|b| b.is_ascii_graphic() || *b == b' ')
+    });
     let found = user(&json.user_name);
-    wipe(json.password);
     if !fits {
         return Err(ApiError::invalid("Password in SecretData must be 8 to 128 printable ASCII characters."));
     }
@@ -142,8 +149,8 @@ fn key(data: &[u8]) -> Result<Credential, ApiError> {
     })?;
     let user = user(&json.user_name);
     let public = public_key(&json.public_key);
-    let private = private_to_public(&json.private_key);
-    wipe(json.private_key);
+    let private = unescaped(json.private_key)
+        .and_then(|pem| str::from_utf8(pem.expose()).ok().and_then(private_to_public));
     let public = public.ok_or_else(|| {
         ApiError::invalid("PublicKey in SecretData must be one line in OpenSSH's format, of type RSA, ECDSA or Ed25519.")
     })?;
@@ -157,11 +164,35 @@ fn key(data: &[u8]) -> Result<Credential, ApiError> {
     Ok(Credential { user: user?, key_fingerprint: Some(fingerprint) })
 }
 
-/// JSON escapes make serde copy the text: wipe that copy.
-fn wipe(text: Cow<'_, str>) {
-    if let Cow::Owned(mut copy) = text {
-        zeroize::Zeroize::zeroize(&mut copy);
+/// The text of a JSON string (RFC 8259 section 7) in a buffer that is wiped.
+/// Characters beyond the escapes of control characters stand as they are;
+/// `\u` serves for ASCII only, which is all that passwords and keys have.
+fn unescaped(raw: &RawValue) -> Option<SecretBytes> {
+    let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
+    // Never longer than what stands there, so that the buffer does not grow.
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let plain = match byte {
+            b'\\' => match rest.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'b' => 8,
+                b'f' => 12,
+                b'u' => {
+                    let code = (0..4).try_fold(0_u32, |code, _| {
+                        Some(code * 16 + char::from(rest.next()?).to_digit(16)?)
+                    })?;
+                    u8::try_from(code).ok().filter(u8::is_ascii)?
+                }
+                other => other,
+            },
+            other => other,
+        };
+        out.push(plain);
     }
+    Some(SecretBytes::copy_of(&out))
 }
 
 /// A plain public key on one line. Certificates, options and several keys are refused.
@@ -211,6 +242,16 @@ mod tests {
             b"",
         ] {
             assert_eq!(code(check(SecretSubType::Password, bad)), "InvalidParameter");
+        }
+    }
+
+    #[test]
+    fn escapes_are_read_as_json_has_them() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let text = unescaped(&raw(r#""a\n\"\\\/\u0041\tb""#)).unwrap();
+        assert_eq!(text.expose(), b"a\n\"\\/A\tb");
+        for not_ascii_or_no_text in [r#""\u00e9""#, "7", "[1]"] {
+            assert!(unescaped(&raw(not_ascii_or_no_text)).is_none(), "{not_ascii_or_no_text}");
         }
     }
 

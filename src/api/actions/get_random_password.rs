@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -72,8 +72,8 @@ impl Action for GetRandomPassword {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::any_kms(&scope.region, &scope.account);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = Arn::any_kms(&asking.scope.region, &asking.scope.account);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::describe_secret::{RotationFields, extended_config};
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, RequestId, SecretName, SecretType, VersionId, VersionStage};
+use crate::model::{RequestId, SecretName, SecretType, VersionId, VersionStage};
 use crate::vault::Pick;
 
 /// Reads a value.
@@ -77,8 +77,8 @@ impl Action for GetSecretValue {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 
@@ -93,11 +93,19 @@ impl Action for GetSecretValue {
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        let managed = services.vault.find(&self.name).await?.record.kind == SecretType::Ecs;
-        // Managed secrets show only what is or was in force, and ignore VersionId.
-        let hidden = |stage: &VersionStage| !matches!(stage, VersionStage::Current | VersionStage::Previous);
-        if managed && self.stage.as_ref().is_some_and(hidden) {
-            return Err(ApiError::not_found());
+        let secret = services.vault.find(&self.name).await?;
+        let managed = secret.record.kind == SecretType::Ecs;
+        // Managed secrets show only what is or was in force, and ignore VersionId;
+        // what may be in force is shown too, while nobody can say which it is.
+        if managed {
+            let shown = match &self.stage {
+                None | Some(VersionStage::Current | VersionStage::Previous) => true,
+                Some(VersionStage::Pending) => services.rotations.is_in_doubt(&secret.record).await?,
+                Some(VersionStage::Custom(_)) => false,
+            };
+            if !shown {
+                return Err(ApiError::not_found());
+            }
         }
         let pick = match (self.version.filter(|_| !managed), self.stage) {
             (Some(id), Some(stage)) => Pick::Both(id, stage),
@@ -118,11 +126,12 @@ impl Action for GetSecretValue {
             version_stages: Stages { version_stage: &value.version.stages },
             secret_data: text,
             secret_data_type: value.version.data_type.as_str(),
-            create_time: value.version.created.to_string(),
+            create_time: record.created.to_string(),
             rotation: RotationFields::of(record),
             extended_config: if self.fetch_extended_config { extended_config(record) } else { None },
         };
-        let answer = Answer::json(&body, value.data.len())?;
+        let beside = body.extended_config.as_ref().map_or(0, String::len);
+        let answer = Answer::json(&body, value.data.len().saturating_add(beside))?;
         Ok(Done { answer, version: Some((value.version.id, value.version.stages)), elements: Vec::new() })
     }
 }

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::get_secret_value::Stages;
 use super::input::Page;
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, RequestId, SecretName, VersionId, VersionMeta};
+use crate::model::{RequestId, SecretName, VersionId, VersionMeta};
 
 /// The versions of a secret, newest first, without values.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl Action for ListSecretVersionIds {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::describe_secret::Tags;
 use super::input::Page;
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, RequestId, SecretName};
+use crate::model::{RequestId, SecretName};
 
 /// A page of secrets, without values.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ impl Action for ListSecrets {
         Ok(Self { page: input.page(10)?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret_container(&scope.region, &scope.account);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.container();
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

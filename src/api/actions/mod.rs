@@ -30,8 +30,10 @@ use crate::api::gate::{Gate, Signed};
 use crate::api::wire::{Answer, Reply};
 use crate::api::{ApiError, wire::Call};
 use crate::audit::{Access, EventAccess, Recorded};
-use crate::identity::{Caller, Identities};
-use crate::model::{AccountId, Arn, RegionId, RequestId, SecretName, Tag, VersionId, VersionStage};
+use crate::identity::{Caller, Directory, Identities};
+use crate::model::{
+    AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId, VersionStage,
+};
 use crate::rotation::Rotations;
 use crate::vault::Vault;
 
@@ -121,6 +123,53 @@ pub struct Question {
     pub resource: Arn,
 }
 
+/// What is needed to say what a call must be allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// Where the resources live.
+    pub scope: &'a Scope,
+    /// The users and policies.
+    pub directory: &'a Directory,
+    /// Who asks.
+    pub caller: &'a Caller,
+}
+
+impl Asking<'_> {
+    /// A secret.
+    #[must_use]
+    pub fn secret(&self, name: &SecretName) -> Arn {
+        Arn::secret(&self.scope.region, &self.scope.account, name)
+    }
+
+    /// The container of all secrets.
+    #[must_use]
+    pub fn container(&self) -> Arn {
+        Arn::secret_container(&self.scope.region, &self.scope.account)
+    }
+
+    /// Whether `right` holds on a user; on the caller when none is named.
+    ///
+    /// Users are found whatever the case of their letters, and policies compare
+    /// with case: what is asked about is the name as it is stored, so that no
+    /// other spelling gets past a deny.
+    #[must_use]
+    pub fn on_user(&self, right: &'static str, user: Option<&UserName>) -> Vec<Question> {
+        let user = user.unwrap_or(&self.caller.user);
+        let stored = self.directory.user(user).map_or(user, |record| &record.name);
+        vec![Question { action: right, resource: Arn::ram(&self.scope.account, &format!("user/{stored}")) }]
+    }
+
+    /// A policy, by its stored name as in [`on_user`](Self::on_user).
+    #[must_use]
+    pub fn policy(&self, kind: PolicyType, name: &PolicyName) -> Arn {
+        let stored = self.directory.policy(kind, name).map_or_else(|| name.clone(), |policy| policy.name);
+        match kind {
+            PolicyType::Custom => Arn::ram(&self.scope.account, &format!("policy/{stored}")),
+            PolicyType::System => Arn::system_policy(&stored),
+        }
+    }
+}
+
 /// What an action came to.
 #[derive(Debug)]
 pub struct Done {
@@ -153,7 +202,7 @@ pub trait Action: Sized + Send + Sync + 'static {
     fn parse(input: &Input<'_>) -> Result<Self, ApiError>;
 
     /// What must be allowed for it, all of it.
-    fn questions(&self, scope: &Scope) -> Vec<Question>;
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question>;
 
     /// The secret that it is about.
     fn secret(&self) -> Option<&SecretName> {
@@ -241,6 +290,13 @@ pub fn find(action: &str, version: &str) -> Result<&'static Row, ApiError> {
         }
         None => Err(ApiError::new("InvalidAction.NotFound", 404, "The action does not exist in this Version.")),
     }
+}
+
+/// Whether an action of that name exists and changes nothing.
+#[must_use]
+pub fn is_read(action: &str) -> bool {
+    let row = TABLE.binary_search_by(|row| row.spec.name.cmp(action)).ok().and_then(|at| TABLE.get(at));
+    row.is_some_and(|row| row.spec.access == EventAccess::Read)
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::get_secret_value::Stages;
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, RequestId, SecretName, VersionId, VersionStage};
+use crate::model::{RequestId, SecretName, VersionId, VersionStage};
 use crate::vault::NewVersion;
 
 /// Stages named in one call at most.
@@ -78,8 +78,8 @@ impl Action for PutSecretValue {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::ram_users::{Empty, on_user, user_name};
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::ram_users::{Empty, user_name_or_self};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -23,7 +23,7 @@ struct KeyBody<'a> {
 /// Makes an access key; its secret is in this answer and nowhere else.
 #[derive(Debug)]
 pub(super) struct CreateAccessKey {
-    user: UserName,
+    user: Option<UserName>,
 }
 
 impl Action for CreateAccessKey {
@@ -36,17 +36,17 @@ impl Action for CreateAccessKey {
     };
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        Ok(Self { user: user_name(input)? })
+        Ok(Self { user: user_name_or_self(input)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        on_user(Self::SPEC.right, scope, &self.user)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        asking.on_user(Self::SPEC.right, self.user.as_ref())
     }
 
     async fn run(
         self,
         services: &Services,
-        _caller: &Caller,
+        caller: &Caller,
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
@@ -56,7 +56,7 @@ impl Action for CreateAccessKey {
             request_id: &'a RequestId,
             access_key: KeyBody<'a>,
         }
-        let made = services.identities.create_access_key(access, &self.user).await?;
+        let made = services.identities.create_access_key(access, self.user.as_ref().unwrap_or(&caller.user)).await?;
         let secret = str::from_utf8(made.secret.expose()).ok().ok_or_else(ApiError::internal)?;
         let access_key = KeyBody {
             access_key_id: &made.record.id,
@@ -72,7 +72,7 @@ impl Action for CreateAccessKey {
 /// The keys of a user, without secrets.
 #[derive(Debug)]
 pub(super) struct ListAccessKeys {
-    user: UserName,
+    user: Option<UserName>,
 }
 
 impl Action for ListAccessKeys {
@@ -85,17 +85,17 @@ impl Action for ListAccessKeys {
     };
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        Ok(Self { user: user_name(input)? })
+        Ok(Self { user: user_name_or_self(input)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        on_user(Self::SPEC.right, scope, &self.user)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        asking.on_user(Self::SPEC.right, self.user.as_ref())
     }
 
     async fn run(
         self,
         services: &Services,
-        _caller: &Caller,
+        caller: &Caller,
         _access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
@@ -111,9 +111,10 @@ impl Action for ListAccessKeys {
             access_key: Vec<KeyBody<'a>>,
         }
         let directory = services.identities.directory();
-        directory.user(&self.user).ok_or(IdentityError::Missing("User"))?;
+        let user = self.user.as_ref().unwrap_or(&caller.user);
+        directory.user(user).ok_or(IdentityError::Missing("User"))?;
         let access_key = directory
-            .access_keys(&self.user)
+            .access_keys(user)
             .into_iter()
             .map(|key| KeyBody {
                 access_key_id: &key.id,
@@ -133,7 +134,7 @@ fn key_id(input: &Input<'_>) -> Result<AccessKeyId, ApiError> {
 /// Switches a key on or off.
 #[derive(Debug)]
 pub(super) struct UpdateAccessKey {
-    user: UserName,
+    user: Option<UserName>,
     key: AccessKeyId,
     status: AccessKeyStatus,
 }
@@ -153,21 +154,22 @@ impl Action for UpdateAccessKey {
             "Inactive" => AccessKeyStatus::Inactive,
             _ => return Err(ApiError::invalid("The parameter Status must be Active or Inactive.")),
         };
-        Ok(Self { user: user_name(input)?, key: key_id(input)?, status })
+        Ok(Self { user: user_name_or_self(input)?, key: key_id(input)?, status })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        on_user(Self::SPEC.right, scope, &self.user)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        asking.on_user(Self::SPEC.right, self.user.as_ref())
     }
 
     async fn run(
         self,
         services: &Services,
-        _caller: &Caller,
+        caller: &Caller,
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        services.identities.update_access_key(access, &self.user, &self.key, self.status).await?;
+        let user = self.user.as_ref().unwrap_or(&caller.user);
+        services.identities.update_access_key(access, user, &self.key, self.status).await?;
         Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
     }
 }
@@ -175,7 +177,7 @@ impl Action for UpdateAccessKey {
 /// Deletes a key.
 #[derive(Debug)]
 pub(super) struct DeleteAccessKey {
-    user: UserName,
+    user: Option<UserName>,
     key: AccessKeyId,
 }
 
@@ -189,21 +191,22 @@ impl Action for DeleteAccessKey {
     };
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        Ok(Self { user: user_name(input)?, key: key_id(input)? })
+        Ok(Self { user: user_name_or_self(input)?, key: key_id(input)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        on_user(Self::SPEC.right, scope, &self.user)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        asking.on_user(Self::SPEC.right, self.user.as_ref())
     }
 
     async fn run(
         self,
         services: &Services,
-        _caller: &Caller,
+        caller: &Caller,
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        services.identities.delete_access_key(access, &self.user, &self.key).await?;
+        let user = self.user.as_ref().unwrap_or(&caller.user);
+        services.identities.delete_access_key(access, user, &self.key).await?;
         Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
     }
 }

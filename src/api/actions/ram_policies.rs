@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::ram_users::{Empty, on_user, user_name};
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::ram_users::{Empty, user_name};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -34,13 +34,6 @@ fn kind_of(text: &str) -> Result<PolicyType, ApiError> {
             400,
             "The parameter PolicyType must be Custom or System.",
         )),
-    }
-}
-
-fn policy_arn(scope: &Scope, kind: PolicyType, name: &PolicyName) -> Arn {
-    match kind {
-        PolicyType::Custom => Arn::ram(&scope.account, &format!("policy/{name}")),
-        PolicyType::System => Arn::system_policy(name),
     }
 }
 
@@ -98,8 +91,8 @@ impl Action for CreatePolicy {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&scope.account, "policy/*") }]
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&asking.scope.account, "policy/*") }]
     }
 
     async fn run(
@@ -145,8 +138,8 @@ impl Action for DeletePolicy {
         Ok(Self { name: policy_name(input)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        vec![Question { action: Self::SPEC.right, resource: policy_arn(scope, PolicyType::Custom, &self.name) }]
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: asking.policy(PolicyType::Custom, &self.name) }]
     }
 
     async fn run(
@@ -181,8 +174,8 @@ impl Action for GetPolicy {
         Ok(Self { name: policy_name(input)?, kind: kind_of(input.required("PolicyType")?)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        vec![Question { action: Self::SPEC.right, resource: policy_arn(scope, self.kind, &self.name) }]
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: asking.policy(self.kind, &self.name) }]
     }
 
     async fn run(
@@ -250,8 +243,8 @@ impl Action for ListPolicies {
         Ok(Self { kind, marker, max_items: usize::try_from(max_items).unwrap_or(100) })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&scope.account, "policy/*") }]
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&asking.scope.account, "policy/*") }]
     }
 
     async fn run(
@@ -304,8 +297,8 @@ impl Action for ListPoliciesForUser {
         Ok(Self { user: user_name(input)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        on_user(Self::SPEC.right, scope, &self.user)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        asking.on_user(Self::SPEC.right, Some(&self.user))
     }
 
     async fn run(
@@ -373,9 +366,9 @@ impl Pair {
     }
 
     /// Both the user and the policy (ram.md section 3.4).
-    fn questions(&self, right: &'static str, scope: &Scope) -> Vec<Question> {
-        let mut questions = on_user(right, scope, &self.user);
-        questions.push(Question { action: right, resource: policy_arn(scope, self.kind, &self.policy) });
+    fn questions(&self, right: &'static str, asking: &Asking<'_>) -> Vec<Question> {
+        let mut questions = asking.on_user(right, Some(&self.user));
+        questions.push(Question { action: right, resource: asking.policy(self.kind, &self.policy) });
         questions
     }
 }
@@ -397,8 +390,8 @@ impl Action for AttachPolicyToUser {
         Pair::parse(input).map(Self)
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        self.0.questions(Self::SPEC.right, scope)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        self.0.questions(Self::SPEC.right, asking)
     }
 
     async fn run(
@@ -430,8 +423,8 @@ impl Action for DetachPolicyFromUser {
         Pair::parse(input).map(Self)
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        self.0.questions(Self::SPEC.right, scope)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        self.0.questions(Self::SPEC.right, asking)
     }
 
     async fn run(

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -29,9 +29,13 @@ pub(super) fn user_name(input: &Input<'_>) -> Result<UserName, ApiError> {
     })
 }
 
-/// The question whether the right holds on a user.
-pub(super) fn on_user(right: &'static str, scope: &Scope, user: &UserName) -> Vec<Question> {
-    vec![Question { action: right, resource: Arn::ram(&scope.account, &format!("user/{user}")) }]
+/// `UserName` where it may be left out and then means the caller (ram.md section 3.3).
+///
+/// # Errors
+///
+/// As [`user_name`].
+pub(super) fn user_name_or_self(input: &Input<'_>) -> Result<Option<UserName>, ApiError> {
+    input.optional("UserName").map(|_| user_name(input)).transpose()
 }
 
 /// The answer that says nothing but its id.
@@ -88,8 +92,8 @@ impl Action for CreateUser {
         })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&scope.account, "user/*") }]
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&asking.scope.account, "user/*") }]
     }
 
     async fn run(
@@ -130,8 +134,8 @@ impl Action for DeleteUser {
         Ok(Self { name: user_name(input)? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        on_user(Self::SPEC.right, scope, &self.name)
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        asking.on_user(Self::SPEC.right, Some(&self.name))
     }
 
     async fn run(
@@ -171,8 +175,8 @@ impl Action for ListUsers {
         Ok(Self { marker, max_items: usize::try_from(max_items).unwrap_or(100) })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&scope.account, "user/*") }]
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![Question { action: Self::SPEC.right, resource: Arn::ram(&asking.scope.account, "user/*") }]
     }
 
     async fn run(

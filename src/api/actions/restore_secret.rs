@@ -1,12 +1,12 @@
 //! RestoreSecret (kms-secrets.md section 5.10).
 
 use super::rotate_secret::NameBody;
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, RequestId, SecretName};
+use crate::model::{RequestId, SecretName};
 
 /// Takes a secret back that is scheduled for deletion.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ impl Action for RestoreSecret {
         Ok(Self { name: input.secret_name()? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

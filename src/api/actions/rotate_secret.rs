@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
@@ -44,11 +44,14 @@ impl Action for RotateSecret {
     };
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        if input.optional("SecretData").is_some() {
+            return Err(ApiError::unsupported("A value of one's own cannot be set by a rotation: leave SecretData out."));
+        }
         Ok(Self { name: input.secret_name()?, version: input.version_id()? })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

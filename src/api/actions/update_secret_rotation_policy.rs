@@ -1,12 +1,12 @@
 //! UpdateSecretRotationPolicy (kms-secrets.md section 5.12).
 
 use super::rotate_secret::NameBody;
-use super::{Action, Done, Input, Question, Scope, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, AutomaticRotation, RequestId, RotationInterval, SecretName, SecretType, VersionStage};
+use crate::model::{AutomaticRotation, RequestId, RotationInterval, SecretName, SecretType, VersionStage};
 use crate::vault::{VaultError, next_rotation};
 
 /// Turns automatic rotation on or off.
@@ -38,8 +38,8 @@ impl Action for UpdateSecretRotationPolicy {
         Ok(Self { name, interval })
     }
 
-    fn questions(&self, scope: &Scope) -> Vec<Question> {
-        let resource = Arn::secret(&scope.region, &scope.account, &self.name);
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        let resource = asking.secret(&self.name);
         vec![Question { action: Self::SPEC.right, resource }]
     }
 

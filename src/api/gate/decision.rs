@@ -8,31 +8,47 @@ use crate::audit::AuthorizationDecision;
 use crate::identity::Caller;
 use crate::model::Tag;
 use crate::ram::{Context, Decision, Entry, Layer, Request, Value, decide};
+use crate::vault::VaultError;
 
 /// The answers to the questions of one call.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) checks: Vec<(Question, Decision)>,
+    /// For a refusal that hangs on tags of the secret: what would be decided
+    /// without them, which is all that the caller may learn.
+    shown: Option<Vec<(Question, Decision)>>,
     pub(super) set_version: u64,
+    /// Why the tags of the secret are not known, although it may have some.
+    unknown: Option<ApiError>,
+}
+
+/// The check that decides: the first that is no allow, else the first.
+fn decisive(checks: &[(Question, Decision)]) -> Option<&(Question, Decision)> {
+    checks.iter().find(|(_, d)| !d.is_allow()).or_else(|| checks.first())
 }
 
 impl Decided {
-    /// The check that decides: the first that is no allow, else the first.
+    /// The check that decides.
     pub(super) fn decisive(&self) -> Option<&(Question, Decision)> {
-        self.checks.iter().find(|(_, d)| !d.is_allow()).or_else(|| self.checks.first())
+        decisive(&self.checks)
     }
 
     /// Whether everything asked is allowed, and anything was asked.
     pub(super) fn allows(&self) -> bool {
-        self.decisive().is_some_and(|(_, decision)| decision.is_allow())
+        self.unknown.is_none() && self.decisive().is_some_and(|(_, decision)| decision.is_allow())
     }
 
     /// Why the call is refused; `None` when all is allowed. No question at all
-    /// is a refusal.
+    /// is a refusal, and so is an allow without all that it depends on.
     pub(super) fn refusal(&self, service: Service, caller: &Caller, scope: &Scope) -> Option<ApiError> {
-        let Some((question, decision)) = self.decisive() else { return Some(ApiError::internal()) };
+        if self.allows() {
+            return None;
+        }
+        let shown = decisive(self.shown.as_deref().unwrap_or(&self.checks));
+        let Some((question, decision)) = shown else { return Some(ApiError::internal()) };
         let (layer, kind) = match decision {
-            Decision::Allow { .. } => return None,
+            // A deny by a tag that could not be read must not be missed.
+            Decision::Allow { .. } => return self.unknown.clone(),
             Decision::DenyExplicit { by } => (by.layer, "ExplicitDeny"),
             Decision::DenyImplicit { layer } => (*layer, "ImplicitDeny"),
             Decision::DenyBroken { .. } => return Some(ApiError::internal()),
@@ -101,9 +117,16 @@ impl Gate {
     ) -> Decided {
         // What cannot be found has no tags; that it is missing is told only to
         // callers whose policies allow the action.
-        let secret = match action.secret() {
-            Some(name) => self.services.vault.find(name).await.ok(),
-            None => None,
+        let (secret, unknown) = match action.secret() {
+            None => (None, None),
+            Some(name) => match self.services.vault.find(name).await {
+                Ok(entry) => (Some(entry), None),
+                Err(VaultError::NotFound) => (None, None),
+                Err(error) => {
+                    tracing::error!(request_id = %call.request_id, error = ?error, "the tags of a secret cannot be read");
+                    (None, Some(ApiError::from(error)))
+                }
+            },
         };
         let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
         let asked: &[Tag] = action.request_tags();
@@ -124,18 +147,30 @@ impl Gate {
             entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
             entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
         }
-        let context = Context::new(&entries);
-        let ask = |question: &Question| {
-            let request = Request {
-                principal: &caller.principal,
-                action: question.action,
-                resource: question.resource.as_str(),
-                resource_group: None,
-                context: &context,
-            };
-            (question.clone(), decide(&caller.policies, None, &request))
+        let ask = |entries: &[Entry<'_>]| -> Vec<(Question, Decision)> {
+            let context = Context::new(entries);
+            let decided = questions.iter().map(|question| {
+                let request = Request {
+                    principal: &caller.principal,
+                    action: question.action,
+                    resource: question.resource.as_str(),
+                    resource_group: None,
+                    context: &context,
+                };
+                (question.clone(), decide(&caller.policies, None, &request))
+            });
+            decided.collect()
         };
-        Decided { checks: questions.iter().map(ask).collect(), set_version: caller.directory_version }
+        let checks = ask(&entries);
+        let refused = checks.iter().any(|(_, decision)| !decision.is_allow());
+        // A refusal that reads otherwise for a secret with tags than for one
+        // that does not exist would tell strangers which exist (ram.md, rule E10).
+        let shown = (refused && !tags.is_empty()).then(|| {
+            entries.retain(|entry| !entry.is_of_resource());
+            ask(&entries)
+        });
+        let shown = shown.filter(|shown| shown.iter().any(|(_, decision)| !decision.is_allow()));
+        Decided { checks, shown, set_version: caller.directory_version, unknown }
     }
 }
 

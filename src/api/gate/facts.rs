@@ -44,6 +44,9 @@ const PROTOCOL: [&str; 12] = [
     "Version",
 ];
 
+/// Parameters that carry secrets: named in a record, never shown.
+const SECRET: [&str; 2] = ["Recipient", "SecretData"];
+
 /// What an event borrows from.
 #[derive(Debug)]
 pub(super) struct Store<'a> {
@@ -55,6 +58,8 @@ pub(super) struct Store<'a> {
     stages: Vec<&'static str>,
     elements: Vec<(&'static str, String)>,
     done: bool,
+    /// Failed calls of the same source that had no record since its last one.
+    pub(super) suppressed: u64,
 }
 
 impl Store<'_> {
@@ -123,6 +128,7 @@ impl<'a> Facts<'a> {
             stages: Vec::new(),
             elements: Vec::new(),
             done: false,
+            suppressed: 0,
         }
     }
 
@@ -176,31 +182,17 @@ impl<'a> Facts<'a> {
                 }),
                 node: Some(store.node),
                 authenticated: self.caller.is_none().then_some(false),
+                suppressed_count: (store.suppressed > 0).then_some(store.suppressed),
                 ..AdditionalEventData::default()
             },
         }
     }
 
     fn request_parameters(&self) -> RequestParameters<'_> {
-        let Some(parameters) = self.parameters else { return RequestParameters::new() };
+        let (Some(parameters), Some(spec)) = (self.parameters, self.spec) else { return RequestParameters::new() };
         let mut out = RequestParameters::with_capacity(parameters.len() + 2);
-        let clear = self.spec.map_or(&[][..], |s| s.clear);
-        for (name, value) in parameters.iter() {
-            if PROTOCOL.contains(&name) {
-                continue;
-            }
-            // Nothing that a stranger sends is written in clear.
-            if self.caller.is_some() && clear.contains(&name) {
-                if name == "PolicyDocument" {
-                    out.document(name, value);
-                } else {
-                    out.known(name, value);
-                }
-            } else {
-                out.masked(name);
-            }
-        }
-        // With these a restart can tell which nonces were taken.
+        // What the appliance itself notes comes first, so that nothing a client
+        // adds can crowd it out. With the nonce a restart can tell what was taken.
         if self.caller.is_some() {
             if let Some(nonce) = self.nonce {
                 out.known("SignatureNonce", nonce);
@@ -208,6 +200,25 @@ impl<'a> Facts<'a> {
             if let Some(seconds) = self.signed_seconds.and_then(|s| u64::try_from(s).ok()) {
                 out.number("SignedAt", seconds);
             }
+        }
+        let mut unknown = 0_u64;
+        for (name, value) in parameters.iter() {
+            if PROTOCOL.contains(&name) {
+                continue;
+            }
+            // Nothing that a stranger sends is written in clear, and no name
+            // that the action does not have: a value sent without its `=` would
+            // stand in the place of a name.
+            let clear = spec.clear.iter().find(|known| **known == name);
+            match (clear, SECRET.iter().find(|known| **known == name)) {
+                (Some(known), _) if self.caller.is_some() && *known == "PolicyDocument" => out.document(known, value),
+                (Some(known), _) if self.caller.is_some() => out.known(known, value),
+                (Some(known), _) | (None, Some(known)) => out.masked(known),
+                (None, None) => unknown += 1,
+            }
+        }
+        if unknown > 0 {
+            out.number("UnknownParameters", unknown);
         }
         out
     }

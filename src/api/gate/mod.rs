@@ -7,6 +7,7 @@
 
 mod decision;
 mod facts;
+mod strangers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use hyper::Response;
 use hyper::body::Bytes;
 
 use super::ApiError;
-use super::actions::{self, Action, Input, Scope, Services};
+use super::actions::{self, Action, Asking, Input, Scope, Service, Services};
 use super::wire::{Call, Reply};
 use crate::audit::{AuditError, EventAccess, Phase, Recorded, Recorder};
 use crate::identity::{AuthError, Caller};
@@ -25,6 +26,7 @@ use crate::rpc::encoding::Parameters;
 use crate::rpc::signature::{Claim, Received, Rules};
 
 use facts::Facts;
+use strangers::Strangers;
 
 /// The longest message of an error that carries a string to sign, in bytes.
 const MAX_STRING_TO_SIGN: usize = 8 * 1_024;
@@ -38,6 +40,7 @@ pub struct Gate {
     rules: Rules,
     clock: Arc<dyn Clock>,
     node: String,
+    strangers: Strangers,
 }
 
 /// A call whose signer is known.
@@ -52,7 +55,7 @@ pub struct Signed<'a> {
 impl Gate {
     /// A gate before these services, recording into that journal.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         services: Services,
         recorder: Recorder,
         scope: Scope,
@@ -60,7 +63,7 @@ impl Gate {
         clock: Arc<dyn Clock>,
         node: String,
     ) -> Self {
-        Self { services, recorder, scope, rules, clock, node }
+        Self { services, recorder, scope, rules, clock, node, strangers: Strangers::default() }
     }
 
     /// Serves a call from its bytes to its response. There is no response but
@@ -153,17 +156,25 @@ impl Gate {
             ..Facts::of(call)
         };
         let input = Input { parameters: signed.parameters, scope: &self.scope };
+        let dry_run = is_dry_run::<A>(&input);
         let action = match A::parse(&input) {
             Ok(action) => action,
+            Err(error) if dry_run => return self.refusal(&facts, as_dry_run(error, "ValidationError", 400)).await,
             Err(error) => return self.refusal(&facts, error).await,
         };
         let secret = action.secret().cloned();
         facts.secret = secret.as_ref();
-        let questions = action.questions(&self.scope);
+        let directory = self.services.identities.directory();
+        let asking = Asking { scope: &self.scope, directory: &directory, caller: signed.caller };
+        let questions = action.questions(&asking);
         let decided = self.decide(call, signed.caller, &action, &questions).await;
         facts.decided = Some(&decided);
-        if let Some(error) = decided.refusal(A::SPEC.service, signed.caller, &self.scope) {
-            return self.refusal(&facts, error).await;
+        match decided.refusal(A::SPEC.service, signed.caller, &self.scope) {
+            Some(error) if dry_run => {
+                return self.refusal(&facts, as_dry_run(error, "AccessDeniedError", 403)).await;
+            }
+            Some(error) => return self.refusal(&facts, error).await,
+            None => {}
         }
         let access = match A::SPEC.access {
             EventAccess::Read => self.recorder.read(),
@@ -177,6 +188,9 @@ impl Gate {
         let access = access.map_err(unrecorded)?;
         let done = action.run(&self.services, signed.caller, &access, &call.request_id).await;
         let mut store = facts.store(&self.node);
+        if let Err(error) = &done {
+            log_cause(&facts, error);
+        }
         let (reply, recorded) = match done {
             Ok(done) => {
                 store.outcome(&done);
@@ -185,9 +199,7 @@ impl Gate {
                 (Reply::Done(done.answer), self.recorder.done(access, &event).await)
             }
             Err(error) => {
-                if error.status >= 500 {
-                    tracing::error!(request_id = %call.request_id, action = A::SPEC.name, code = %error.code, "a call failed");
-                }
+                let error = in_words_of(A::SPEC.service, error);
                 let resources = store.resources();
                 let event = facts.event(&store, &resources, &self.scope, Some(&error), Phase::Finished);
                 let recorded = self.recorder.done(access, &event).await;
@@ -198,7 +210,16 @@ impl Gate {
     }
 
     async fn refusal(&self, facts: &Facts<'_>, error: ApiError) -> Result<(Reply, Recorded), ApiError> {
-        let store = facts.store(&self.node);
+        let mut store = facts.store(&self.node);
+        if facts.caller.is_none() {
+            let now = self.clock.now();
+            match self.strangers.admit(source_address(facts.call), now) {
+                Some(suppressed) => store.suppressed = suppressed,
+                // Counted, and told in the next record of the same source.
+                None => return Err(too_many()),
+            }
+        }
+        log_cause(facts, &error);
         let resources = store.resources();
         let event = facts.event(&store, &resources, &self.scope, Some(&error), Phase::Finished);
         let recorded = self.recorder.note(&event).await.map_err(unrecorded)?;
@@ -237,6 +258,57 @@ pub struct Health {
     pub audit: bool,
     /// The token answers.
     pub hsm: bool,
+}
+
+/// What a source is told whose failed calls are too many to be recorded one by one.
+fn too_many() -> ApiError {
+    ApiError {
+        retry_after_ms: Some(1_000),
+        ..ApiError::new("Rejected.Throttling", 429, "Too many failed calls come from this address: wait, and mend them.")
+    }
+}
+
+/// The log has what the client is not told.
+fn log_cause(facts: &Facts<'_>, error: &ApiError) {
+    if error.status >= 500 {
+        tracing::error!(request_id = %facts.call.request_id, action = facts.spec.map_or("", |s| s.name),
+            code = %error.code, cause = error.cause.as_deref().unwrap_or(""), "a call failed");
+    }
+}
+
+/// The RAM API has its own words for the same failures (ram.md section 3.5).
+fn in_words_of(service: Service, mut error: ApiError) -> ApiError {
+    if service == Service::Ram {
+        match &*error.code {
+            "InternalFailure" => error.code = "InternalError".into(),
+            "ServiceUnavailableTemporary" => error.code = "ServiceUnavailable".into(),
+            _ => {}
+        }
+    }
+    error
+}
+
+/// Whether a call that knows `DryRun` asks for it.
+fn is_dry_run<A: Action>(input: &Input<'_>) -> bool {
+    A::SPEC.clear.contains(&"DryRun") && matches!(input.boolean("DryRun"), Ok(Some(true)))
+}
+
+/// A dry run always fails, with codes of its own (kms-secrets.md section 10.3).
+fn as_dry_run(error: ApiError, code: &'static str, status: u16) -> ApiError {
+    ApiError { code: code.into(), status, ..error }
+}
+
+/// Whether a call plainly names an action that changes nothing. One that is
+/// named in its body only, or names none, counts as a change.
+#[must_use]
+pub fn is_read(call: &Call) -> bool {
+    // Which of the two counts is decided as the claim decides it.
+    let name = if call.headers.contains_key(hyper::header::AUTHORIZATION) {
+        call.headers.get("x-acs-action").and_then(|h| h.to_str().ok())
+    } else {
+        call.target.query().unwrap_or("").split('&').find_map(|part| part.strip_prefix("Action="))
+    };
+    name.is_some_and(actions::is_read)
 }
 
 /// The action that a call names, before anything about it is believed.

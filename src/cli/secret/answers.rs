@@ -126,6 +126,8 @@ pub(super) struct SecretRow {
     pub(super) update_time: String,
     #[serde(default)]
     pub(super) planned_delete_time: String,
+    /// Only where labels were asked for.
+    pub(super) tags: Option<Tags>,
 }
 
 /// One page of ListSecretVersionIds.

@@ -62,18 +62,23 @@ pub(super) async fn secrets(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let filters = filters(args);
     let mut rows = Vec::new();
+    let mut seen = 0;
     for number in 1_u32.. {
         let number = number.to_string();
         let mut query = vec![("PageNumber", number.as_str()), ("PageSize", PAGE_SIZE)];
-        if let Some(filters) = &filters {
-            query.push(("Filters", filters));
+        if !args.tag_key.is_empty() {
+            query.push(("FetchTags", "true"));
         }
         let page: SecretPage = connection.call("ListSecrets", &query, &[]).await?.into()?;
         let is_last = page.secret_list.secret.is_empty();
-        rows.extend(page.secret_list.secret);
-        if is_last || reached(rows.len(), page.total_count) {
+        seen += page.secret_list.secret.len();
+        for row in page.secret_list.secret {
+            if args.wants(&read_row(&row)?) {
+                rows.push(row);
+            }
+        }
+        if is_last || reached(seen, page.total_count) {
             break;
         }
     }
@@ -82,23 +87,27 @@ pub(super) async fn secrets(
     }
     let mut table = Table::new(&["NAME", "TYPE", "UPDATED", "DELETED AT"]);
     for row in rows {
-        let row = SecretRow::deserialize(row).ok().ok_or(CliError::Answer { action: "ListSecrets" })?;
+        let row = read_row(&row)?;
         table.row([&row.secret_name, &row.secret_type, &row.update_time, &row.planned_delete_time]);
     }
     Ok(output.table(&table)?)
 }
 
-/// `Filters` (kms-secrets.md section 5.6).
-fn filters(args: &ListArgs) -> Option<String> {
-    let names: Vec<&str> = args.name.iter().map(SecretName::as_str).collect();
-    let kinds: Vec<&str> = args.kind.iter().map(|kind| SecretType::from(*kind).as_str()).collect();
-    let filters: Vec<Value> =
-        [("SecretName", json!(names)), ("SecretType", json!(kinds)), ("TagKey", json!(args.tag_key))]
-            .into_iter()
-            .filter(|(_, values)| values.as_array().is_some_and(|values| !values.is_empty()))
-            .map(|(key, values)| json!({ "Key": key, "Values": values }))
-            .collect();
-    (!filters.is_empty()).then(|| Value::Array(filters).to_string())
+fn read_row(row: &Value) -> Result<SecretRow, CliError> {
+    SecretRow::deserialize(row).ok().ok_or(CliError::Answer { action: "ListSecrets" })
+}
+
+impl ListArgs {
+    /// Whether the row was asked for. The vault does not choose, so this does;
+    /// values of one flag are alternatives, as they are in `Filters`
+    /// (kms-secrets.md section 5.6).
+    fn wants(&self, row: &SecretRow) -> bool {
+        let kind = self.kind.map(|kind| SecretType::from(kind).as_str());
+        let tags = row.tags.as_ref().map_or(&[][..], |tags| &tags.tag);
+        kind.is_none_or(|kind| row.secret_type.eq_ignore_ascii_case(kind))
+            && (self.name.is_empty() || self.name.iter().any(|name| name.as_str() == row.secret_name))
+            && (self.tag_key.is_empty() || tags.iter().any(|tag| self.tag_key.contains(&tag.tag_key)))
+    }
 }
 
 fn reached(rows: usize, total: u64) -> bool {
@@ -198,19 +207,27 @@ mod tests {
     use crate::cli::output::{Form, captured};
 
     #[test]
-    fn filters_are_left_out_where_nothing_is_asked_for() {
-        let args = |kind, tag_key: &[&str]| ListArgs {
-            kind,
-            name: Vec::new(),
-            tag_key: tag_key.iter().map(|key| (*key).to_owned()).collect(),
+    fn rows_are_chosen_by_every_flag_that_is_given() {
+        let rows = [
+            json!({"SecretName": "acs/ecs/a", "SecretType": "ECS", "Tags": {"Tag": [{"TagKey": "team", "TagValue": "x"}]}}),
+            json!({"SecretName": "b", "SecretType": "Generic", "Tags": {"Tag": [{"TagKey": "tier"}, {"TagKey": "team"}]}}),
+            json!({"SecretName": "c", "SecretType": "Generic"}),
+        ];
+        let chosen = |kind, names: &[&str], tag_keys: &[&str]| {
+            let args = ListArgs {
+                kind,
+                name: names.iter().map(|name| SecretName::parse(name).unwrap()).collect(),
+                tag_key: tag_keys.iter().map(|key| (*key).to_owned()).collect(),
+            };
+            let wanted = rows.iter().map(|row| read_row(row).unwrap()).filter(|row| args.wants(row));
+            wanted.map(|row| row.secret_name).collect::<Vec<_>>()
         };
-        assert_eq!(filters(&args(None, &[])), None);
-        let found: Value =
-            serde_json::from_str(&filters(&args(Some(Kind::Ecs), &["a", "b"])).unwrap()).unwrap();
-        assert_eq!(
-            found,
-            json!([{"Key":"SecretType","Values":["ECS"]}, {"Key":"TagKey","Values":["a","b"]}])
-        );
+        assert_eq!(chosen(None, &[], &[]), ["acs/ecs/a", "b", "c"]);
+        assert_eq!(chosen(Some(Kind::Ecs), &[], &[]), ["acs/ecs/a"]);
+        assert_eq!(chosen(None, &["c", "b"], &[]), ["b", "c"]);
+        assert_eq!(chosen(None, &[], &["team"]), ["acs/ecs/a", "b"]);
+        assert_eq!(chosen(None, &[], &["tier", "other"]), ["b"]);
+        assert_eq!(chosen(Some(Kind::Generic), &["acs/ecs/a"], &["team"]), [""; 0]);
     }
 
     #[test]

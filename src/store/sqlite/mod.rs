@@ -138,6 +138,11 @@ impl Store for SqliteStore {
         self.read(move |c| read::rotations(c, &secret, limit))
     }
 
+    fn open_rotation<'a>(&'a self, secret: &'a SecretId) -> Answer<'a, Option<(RotationId, Guarded)>> {
+        let secret = secret.clone();
+        self.read(move |c| read::open_rotation(c, &secret))
+    }
+
     fn rotations_since(&self, since: Timestamp) -> Answer<'_, u64> {
         self.read(move |c| read::rotations_since(c, since))
     }

@@ -27,12 +27,22 @@ fn secret_id(text: &str) -> Result<SecretId, StoreError> {
 
 pub(super) fn secret(connection: &Connection, key: SecretKey<'_>) -> Result<Option<FoundSecret>, StoreError> {
     let (sql, key) = match key {
-        SecretKey::Id(id) => ("SELECT id, body, mac FROM secrets WHERE id = ?1", id.as_str()),
-        SecretKey::Name(name) => ("SELECT id, body, mac FROM secrets WHERE name = ?1", name.as_str()),
+        SecretKey::Id(id) => {
+            ("SELECT id, body, mac, next_rotation_ms, planned_delete_ms FROM secrets WHERE id = ?1", id.as_str())
+        }
+        SecretKey::Name(name) => {
+            ("SELECT id, body, mac, next_rotation_ms, planned_delete_ms FROM secrets WHERE name = ?1", name.as_str())
+        }
     };
     let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
-    let found = statement.query_row([key], keyed).optional().map_err(unavailable)?;
-    let Some((id, row)) = found else { return Ok(None) };
+    let moment = |row: &Row<'_>, column| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
+    };
+    let found = statement
+        .query_row([key], |row| Ok((keyed(row)?, moment(row, 3)?, moment(row, 4)?)))
+        .optional()
+        .map_err(unavailable)?;
+    let Some(((id, row), next_rotation, planned_delete)) = found else { return Ok(None) };
     let id = secret_id(&id)?;
     // The row is not believed here: it only says which value to fetch with it.
     let current = serde_json::from_str::<crate::model::SecretRecord>(&row.body)
@@ -42,7 +52,7 @@ pub(super) fn secret(connection: &Connection, key: SecretKey<'_>) -> Result<Opti
         Some(current) => version(connection, id.as_str(), current.as_str())?,
         None => None,
     };
-    Ok(Some(FoundSecret { id, row, current }))
+    Ok(Some(FoundSecret { id, row, next_rotation, planned_delete, current }))
 }
 
 pub(super) fn secrets(connection: &Connection, offset: u64, limit: u32) -> Result<SecretPage, StoreError> {
@@ -130,6 +140,17 @@ pub(super) fn rotations(
         .map_err(unavailable)?;
     let rows = statement.query_map(params![secret.as_str(), limit], keyed).map_err(unavailable)?;
     rotation_rows(rows)
+}
+
+pub(super) fn open_rotation(
+    connection: &Connection,
+    secret: &SecretId,
+) -> Result<Option<(RotationId, Guarded)>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT id, body, mac FROM rotations WHERE secret_id = ?1 AND over = 0")
+        .map_err(unavailable)?;
+    let rows = statement.query_map([secret.as_str()], keyed).map_err(unavailable)?;
+    Ok(rotation_rows(rows)?.pop())
 }
 
 pub(super) fn rotations_since(connection: &Connection, since: Timestamp) -> Result<u64, StoreError> {

@@ -141,8 +141,7 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
         }
         Change::PutSecret { record, row, expect } => {
             let (id, revision) = (record.id.as_str(), integer(record.revision));
-            // A secret that is to be deleted does not rotate.
-            let next = if record.planned_delete.is_some() { None } else { record.schedule.next.map(|t| t.millis()) };
+            let next = record.due().map(|t| t.millis());
             let planned = record.planned_delete.map(|t| t.millis());
             let done = match expect {
                 None => execute(

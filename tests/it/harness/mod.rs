@@ -19,7 +19,7 @@ use serde_json::Value;
 use strongroom::audit::Tail;
 use tempfile::TempDir;
 
-pub(crate) use self::client::{AccessKey, Client, Refused};
+pub(crate) use self::client::{AccessKey, Client};
 pub(crate) use self::wire::{Connection, Reply, Request};
 
 /// How long anything that has to happen may take on a busy machine.

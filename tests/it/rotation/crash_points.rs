@@ -75,13 +75,13 @@ async fn all_points(kind: Kind) -> usize {
         for side in SIDES {
             count += 1;
             let version = format!("{kind:?}-{}-{side}", state.as_str());
-            one_point(&mut world, state, side, &version).await;
+            one_point(&mut world, kind, (state, side), &version).await;
         }
     }
     count
 }
 
-async fn one_point(world: &mut World, state: State, side: &str, version: &str) {
+async fn one_point(world: &mut World, kind: Kind, (state, side): (State, &str), version: &str) {
     let road = road(state);
     let old = world.current(NAME).await;
     world.appliance.kill();
@@ -94,7 +94,10 @@ async fn one_point(world: &mut World, state: State, side: &str, version: &str) {
     take(world, road);
 
     let asked = world.admin().try_call("RotateSecret", &[("SecretName", NAME), ("VersionId", version)]).await;
-    assert!(state != State::Staged || asked.is_err(), "{version}: it answered before the candidate was durable");
+    assert!(
+        state != State::Staged || asked.is_err(),
+        "{version}: it answered before the candidate was durable"
+    );
     if road == Road::Silence {
         world.row_that(version, |row| row.state == "Unknown").await;
         world.put_forward(3_700);
@@ -107,17 +110,18 @@ async fn one_point(world: &mut World, state: State, side: &str, version: &str) {
 
     world.environment(&[]);
     world.appliance.start().await;
-    something_held_logs_on(world, version, &old, old_logs_on).await;
+    what_logs_on_is_held(world, version, &old, old_logs_on).await;
     if (state, side) == (State::Staged, "before") {
         // It never began: the client repeats the call.
         assert!(world.rows().iter().all(|row| row.version != version), "{version}");
-        assert_eq!(world.at_rest(version).await, old);
+        assert!(world.at_rest(version).await == old, "{version}");
         world.rotate(version).await;
     }
     let row = world.over(version).await;
+    assert!(old_logs_on || row.state == "Done", "{version}: a value that logged on was destroyed");
     let current = world.at_rest(version).await;
     ended_well(world, &row, road, &old, &current).await;
-    recorded_once(world, &row, (state, side));
+    recorded_once(world, kind, &row, (state, side));
 }
 
 fn take(world: &World, road: Road) {
@@ -148,41 +152,44 @@ fn undelivered(op: &str) -> Fault {
     Fault::new(FaultKind::NeverDeliver { error_code: "DeliveryTimeout".to_owned() }).op(op)
 }
 
-/// At the moment after the crash, what the instance accepts is in the vault.
-async fn something_held_logs_on(world: &World, version: &str, old: &Credential, old_logs_on: bool) {
-    let held = world.value_of(NAME, ("VersionId", version)).await;
+/// At the moment after the crash, what the instance accepts is in the vault: the
+/// value from before, or one that is to become current.
+async fn what_logs_on_is_held(world: &World, version: &str, old: &Credential, old_logs_on: bool) {
     if old_logs_on {
-        let held_still = [("VersionStage", "ACSCurrent"), ("VersionStage", "ACSPrevious")];
         let mut values = Vec::new();
-        for pick in held_still {
-            values.extend(world.value_of(NAME, pick).await);
+        for stage in ["ACSCurrent", "ACSPrevious"] {
+            values.extend(world.value_of(NAME, stage).await);
         }
-        assert!(values.contains(old), "{version}: the value that logged on is not in the vault");
+        assert!(values.contains(old), "{version}: the value that logs on is not in the vault");
     } else {
-        let new = held.unwrap_or_else(|| panic!("{version}: nothing that logs on is in the vault"));
-        assert!(new.logs_on(&world.host), "{version}: nothing in the vault logs on");
+        let stages = world.stages_of(NAME, version).await;
+        assert!(
+            stages.is_some_and(|s| !s.is_empty()),
+            "{version}: the value that logs on is not in the vault"
+        );
     }
 }
 
 async fn ended_well(world: &World, row: &Row, road: Road, old: &Credential, current: &Credential) {
-    let failed = matches!(road, Road::Refused | Road::GivenUp);
-    assert_eq!(row.state, if failed { "Failed" } else { "Done" }, "{row:?}");
-    let held = world.value_of(NAME, ("VersionId", &row.version)).await;
-    if failed {
-        assert_eq!((current, held), (old, None), "{row:?}: the candidate is not destroyed");
+    let stages = world.stages_of(NAME, &row.version).await;
+    if matches!(road, Road::Refused | Road::GivenUp) {
+        assert_eq!((row.state.as_str(), stages), ("Failed", None), "{row:?}");
+        assert!(current == old, "{row:?}: the former value is not current");
     } else {
-        assert_ne!(current, old, "{row:?}");
-        assert_eq!(held.as_ref(), Some(current), "{row:?}");
-        assert!(!old.logs_on(&world.host), "{row:?}: the former version logs on");
+        assert_eq!((row.state.as_str(), stages), ("Done", Some(vec!["ACSCurrent".to_owned()])), "{row:?}");
+        assert!(
+            world.value_of(NAME, "ACSPrevious").await.as_ref() == Some(old),
+            "{row:?}: the former value is lost"
+        );
     }
 }
 
 /// The outcome is recorded before the write that makes it so: killed between the
 /// two, the vault records it anew, under the same event id.
-fn recorded_once(world: &World, row: &Row, (state, side): (State, &str)) {
+fn recorded_once(world: &World, kind: Kind, row: &Row, (state, side): (State, &str)) {
     let outcomes = world.outcomes(&row.id);
     let between = side == "before"
-        && match world.kind {
+        && match kind {
             Kind::Password => matches!(state, State::Done | State::Failed),
             Kind::Key => matches!(state, State::Finalizing | State::Failed),
         };

@@ -48,7 +48,7 @@ impl Kind {
 }
 
 /// The value of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credential(Value);
 
 impl Credential {
@@ -61,7 +61,10 @@ impl Credential {
     pub(super) fn key(user: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "first", "-f"]).arg(&file).status();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "first", "-f"])
+            .arg(&file)
+            .status();
         assert!(made.unwrap().success());
         let read = |path: &Path| fs::read_to_string(path).unwrap();
         let public = read(&file.with_extension("pub"));
@@ -118,7 +121,6 @@ pub(super) struct World {
     emulator: Option<Emulator>,
     cloud: Config,
     pub(super) host: TestHost,
-    pub(super) kind: Kind,
     first: Credential,
     clock: Option<PathBuf>,
     ahead: i64,
@@ -156,7 +158,10 @@ impl World {
     /// As [`new`](Self::new), with other settings below `[rotation]`.
     pub(super) async fn with(kind: Kind, rotation: &str, clock: bool) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        assert!(rustix::process::geteuid().is_root(), "test hosts are made of namespaces: run this test as root");
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "test hosts are made of namespaces: run this test as root"
+        );
         let folder = tempfile::tempdir().unwrap();
         let first = match kind {
             Kind::Password => Credential::password(USER, &format!("Begin-{}", crate::harness::wire::nonce())),
@@ -171,12 +176,14 @@ impl World {
         let mut cloud = Config::in_dir(&folder.path().join("cloud"));
         cloud.timing.delivery_millis = 5;
         cloud.timing.abort_millis = 60;
-        cloud.instances.push(Instance::namespace(host.instance_id(), host.pid_file()).with_address(host.address()));
+        cloud
+            .instances
+            .push(Instance::namespace(host.instance_id(), host.pid_file()).with_address(host.address()));
         let emulator = Emulator::start(cloud.clone()).unwrap();
         cloud.listen = emulator.endpoint().parse().unwrap();
         let appliance = Appliance::new();
         let mut world =
-            Self { appliance, emulator: Some(emulator), cloud, host, kind, first, clock: None, ahead: 0, folder };
+            Self { appliance, emulator: Some(emulator), cloud, host, first, clock: None, ahead: 0, folder };
         // A wrong password would be answered two seconds later.
         world.shell("sed -i '/pam_unix.so/s/$/ nodelay/' /etc/pam.d/common-auth");
         world.install_plugin();
@@ -244,7 +251,10 @@ impl World {
         if let Some(clock) = &self.clock {
             let folder = format!("/usr/lib/{}-linux-gnu/faketime", std::env::consts::ARCH);
             let library = format!("{folder}/libfaketimeMT.so.1");
-            assert!(Path::new(&library).exists(), "{library} is missing: install the Debian package faketime");
+            assert!(
+                Path::new(&library).exists(),
+                "{library} is missing: install the Debian package faketime"
+            );
             let pairs = [
                 ("LD_PRELOAD", library.as_str()),
                 ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
@@ -335,7 +345,12 @@ impl World {
     }
 
     /// As [`row_that`](Self::row_that), with another patience.
-    pub(super) async fn row_within(&self, patience: Duration, version: &str, fits: impl Fn(&Row) -> bool) -> Row {
+    pub(super) async fn row_within(
+        &self,
+        patience: Duration,
+        version: &str,
+        fits: impl Fn(&Row) -> bool,
+    ) -> Row {
         let since = Instant::now();
         loop {
             let row = self.rows().into_iter().find(|row| row.version == version);
@@ -349,7 +364,8 @@ impl World {
 
     /// All rotations that the database knows, oldest first.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let connection = Connection::open_with_flags(self.appliance.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let connection =
+            Connection::open_with_flags(self.appliance.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         connection.busy_timeout(PATIENCE).unwrap();
         let sql = "SELECT id, body ->> '$.secret_name', body ->> '$.version', body ->> '$.state', \
                    body ->> '$.trouble.code', over FROM rotations ORDER BY started_ms, rowid";
@@ -367,9 +383,10 @@ impl World {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
-    /// The value of a version, or of the one with a stage; `None` when there is none.
-    pub(super) async fn value_of(&self, name: &str, pick: (&str, &str)) -> Option<Credential> {
-        let answer = self.admin().call("GetSecretValue", &[("SecretName", name), pick]).await.ok()?;
+    /// The value with a stage; `None` when there is none.
+    pub(super) async fn value_of(&self, name: &str, stage: &str) -> Option<Credential> {
+        let parameters = [("SecretName", name), ("VersionStage", stage)];
+        let answer = self.admin().call("GetSecretValue", &parameters).await.ok()?;
         Some(Credential::read(answer["SecretData"].as_str().unwrap()))
     }
 
@@ -380,7 +397,8 @@ impl World {
 
     /// The versions with the stages of each.
     pub(super) async fn stages(&self, name: &str) -> Vec<(String, Vec<String>)> {
-        let answer = self.admin().ok("ListSecretVersionIds", &[("SecretName", name), ("PageSize", "100")]).await;
+        let answer =
+            self.admin().ok("ListSecretVersionIds", &[("SecretName", name), ("PageSize", "100")]).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let versions = answer["VersionIds"]["VersionId"].as_array().unwrap();
         versions
@@ -392,6 +410,11 @@ impl World {
             .collect()
     }
 
+    /// The stages of a version; `None` when there is no such version.
+    pub(super) async fn stages_of(&self, name: &str, version: &str) -> Option<Vec<String>> {
+        self.stages(name).await.into_iter().find(|(id, _)| id == version).map(|(_, stages)| stages)
+    }
+
     /// Checks what must hold while no rotation goes on, and gives the current
     /// value: it logs on, the one before does not, nothing is pending.
     pub(super) async fn at_rest(&self, context: &str) -> Credential {
@@ -400,7 +423,7 @@ impl World {
         assert!(!pending, "{context}: a version is pending: {stages:?}");
         let current = self.current(NAME).await;
         assert!(current.logs_on(&self.host), "{context}: the current version does not log on");
-        if let Some(previous) = self.value_of(NAME, ("VersionStage", "ACSPrevious")).await {
+        if let Some(previous) = self.value_of(NAME, "ACSPrevious").await {
             assert!(!previous.logs_on(&self.host), "{context}: the previous version logs on");
         }
         current
@@ -409,7 +432,14 @@ impl World {
     /// Waits until Cloud Assistant has no run going on.
     pub(super) async fn quiet(&self) {
         let since = Instant::now();
-        while self.cloud().records().invocations.iter().flat_map(|i| &i.rows).any(|row| !row.status.is_terminal()) {
+        while self
+            .cloud()
+            .records()
+            .invocations
+            .iter()
+            .flat_map(|i| &i.rows)
+            .any(|row| !row.status.is_terminal())
+        {
             assert!(since.elapsed() < PATIENCE, "a run does not end");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

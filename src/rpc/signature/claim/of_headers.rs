@@ -4,8 +4,8 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, ClaimError, MAX_ID, MAX_NONCE, MAX_TOKEN, Received, SignatureBytes, bounded, incomplete,
-    path_of, single, time_of,
+    Claim, ClaimError, MAX_ID, MAX_NONCE, MAX_TOKEN, Received, SignatureBytes, bounded, incomplete, path_of,
+    single, time_of,
 };
 use crate::rpc::encoding::needs_encoding;
 use crate::rpc::signature::authorization::Authorization;
@@ -33,11 +33,7 @@ impl<'r> Claim<'r> {
             other => other?,
         };
         let timestamp = time_of(Some(date))?;
-        let nonce = bounded(
-            required("x-acs-signature-nonce")?,
-            MAX_NONCE,
-            "x-acs-signature-nonce",
-        )?;
+        let nonce = bounded(required("x-acs-signature-nonce")?, MAX_NONCE, "x-acs-signature-nonce")?;
         let security_token = optional("x-acs-security-token")?
             .map(|token| bounded(token, MAX_TOKEN, "x-acs-security-token"))
             .transpose()?;
@@ -46,20 +42,12 @@ impl<'r> Claim<'r> {
             return Err(incomplete("a header that must be signed is not"));
         }
         if single(received.headers, "x-acs-accesskey-id")?.is_some_and(|id| id != access_key_id) {
-            return Err(incomplete(
-                "x-acs-accesskey-id is not the one of the Credential",
-            ));
+            return Err(incomplete("x-acs-accesskey-id is not the one of the Credential"));
         }
         if let Some(scope) = &authorization.scope
-            && !date
-                .bytes()
-                .take(10)
-                .filter(|byte| *byte != b'-')
-                .eq(scope.date.bytes())
+            && !date.bytes().take(10).filter(|byte| *byte != b'-').eq(scope.date.bytes())
         {
-            return Err(incomplete(
-                "the day of the Credential is not that of x-acs-date",
-            ));
+            return Err(incomplete("the day of the Credential is not that of x-acs-date"));
         }
         let headers = signed_headers(received, authorization)?;
         let unavailable = incomplete("the hash of this scheme is not available here");
@@ -83,10 +71,8 @@ impl<'r> Claim<'r> {
             text.extend_from_slice(digest.as_str().as_bytes());
             Ok(Zeroizing::new(text))
         };
-        let differs = received
-            .parameters
-            .of_query()
-            .any(|(name, _)| needs_encoding(name));
+        let names = || received.parameters.of_query().map(|(name, _)| name);
+        let differs = names().any(needs_encoding) && !names().any(is_ambiguous_raw);
         Ok(Self {
             scheme: authorization.scheme,
             action,
@@ -103,6 +89,13 @@ impl<'r> Claim<'r> {
             may_be_shown: true,
         })
     }
+}
+
+/// Whether a name that is not encoded could be read as something else: as more
+/// than one parameter, as an encoded name, or as another line. Two requests
+/// would have one signature then.
+fn is_ambiguous_raw(name: &str) -> bool {
+    name.chars().any(|c| matches!(c, '&' | '=' | '%') || c.is_control())
 }
 
 /// The signed headers with their values in the order of `SignedHeaders`.
