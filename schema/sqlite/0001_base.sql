@@ -14,6 +14,9 @@ CREATE TABLE secrets (
   revision          INTEGER NOT NULL,
   next_rotation_ms  INTEGER,
   planned_delete_ms INTEGER,
+  -- Instance, user and kind of an ECS secret, for a key also the first one: two
+  -- secrets for the same credential would spoil each other's value at every rotation.
+  target            TEXT UNIQUE,
   body              TEXT NOT NULL,
   mac               BLOB NOT NULL
 ) STRICT;

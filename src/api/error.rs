@@ -227,6 +227,11 @@ impl From<VaultError> for ApiError {
             ),
             VaultError::Seal(error) => error.into(),
             VaultError::Store(error) => error.into(),
+            VaultError::TargetTaken => Self::new(
+                "Rejected.ResourceExist",
+                409,
+                "Another secret, perhaps one that is scheduled for deletion, holds the same credential of that user on that instance: use it, or delete it with ForceDeleteWithoutRecovery=true.",
+            ),
             VaultError::VersionExists => Self::new(
                 "Rejected.ResourceExist",
                 409,

@@ -12,7 +12,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper::{HeaderMap, Method, Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -31,6 +31,9 @@ const STREAM_WINDOW: u32 = 64 * 1_024;
 const CONNECTION_WINDOW: u32 = 256 * 1_024;
 /// Bodies that one connection may have received at once.
 const BODIES: usize = 8;
+
+/// How long a client may take to read why its head was refused.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Limits of the listener.
 #[derive(Debug, Clone)]
@@ -206,8 +209,12 @@ where
         let told = async {
             stream.write_all(&refusal).await.ok();
             stream.shutdown().await.ok();
+            // To close with bytes unread would reset the connection, and the
+            // client might never see the answer.
+            let mut rest = [0; 4_096];
+            while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
         };
-        tokio::time::timeout(limits.head, told).await.ok();
+        tokio::time::timeout(LINGER, told).await.ok();
     }
     result
 }
@@ -250,7 +257,11 @@ async fn refuse_unread(server: &Server, peer: Arc<Peer>, status: u16) -> Zeroizi
             414,
             "The target of a request may have at most 65534 bytes: send long parameters in the body.",
         ),
-        431 => ApiError::new("RequestHeaderTooLarge", 431, "The head of the request has too many or too long headers."),
+        431 => ApiError::new(
+            "RequestHeaderTooLarge",
+            431,
+            "The head of the request has too many or too long headers.",
+        ),
         _ => ApiError::new("MalformedRequest", 400, "What was sent is not an HTTP request."),
     };
     let call = Call {
@@ -309,7 +320,8 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) ->
         }
         Ok(Err(error)) => closing(gate.refuse(&call, error).await),
         Err(_) => {
-            let error = ApiError::new("RequestTimeout", 408, "The body of the request did not arrive in time.");
+            let error =
+                ApiError::new("RequestTimeout", 408, "The body of the request did not arrive in time.");
             closing(gate.refuse(&call, error).await)
         }
     }
@@ -339,7 +351,9 @@ async fn serve_to_the_end(call: Call, server: &Server) -> Response<Full<Bytes>> 
 
 /// The rest of a body that was not read stands in the way of another request.
 fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
+    response
+        .headers_mut()
+        .insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
     response
 }
 
@@ -347,7 +361,11 @@ fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
 /// final size more than once.
 async fn read(body: Incoming, limit: usize) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let too_large = || {
-        ApiError::new("RequestEntityTooLarge", 413, format!("The body of a request may have at most {limit} bytes."))
+        ApiError::new(
+            "RequestEntityTooLarge",
+            413,
+            format!("The body of a request may have at most {limit} bytes."),
+        )
     };
     let hint = body.size_hint();
     if hint.lower() > u64::try_from(limit).unwrap_or(u64::MAX) {

@@ -97,7 +97,11 @@ fn bare_refusal(bytes: &[u8]) -> Option<u16> {
 }
 
 impl<S: AsyncRead + Unpin> Read for Transport<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -146,9 +150,13 @@ mod tests {
 
     #[test]
     fn only_a_whole_refusal_without_a_body_is_held_back() {
-        let bare = b"HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\ndate: Mon, 06 May 2024 07:08:09 GMT\r\n\r\n";
+        let bare =
+            b"HTTP/1.1 414 URI Too Long\r\ncontent-length: 0\r\ndate: Mon, 06 May 2024 07:08:09 GMT\r\n\r\n";
         assert_eq!(bare_refusal(bare), Some(414));
-        assert_eq!(bare_refusal(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), Some(400));
+        assert_eq!(
+            bare_refusal(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
+            Some(400)
+        );
         for ours in [
             &b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n",

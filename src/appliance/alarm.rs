@@ -12,8 +12,10 @@ use crate::model::Clock;
 pub(super) async fn watch(config: Config, journal: Journal, clock: Arc<dyn Clock>, node: String) {
     let mut changes = journal.watch();
     changes.mark_changed();
+    let mut blocked = false;
     while changes.changed().await.is_ok() {
         let status = changes.borrow_and_update().clone();
+        let was_blocked = std::mem::replace(&mut blocked, matches!(status, Status::Blocked { .. }));
         match &status {
             Status::Running => tracing::info!("the audit journal takes records"),
             Status::SpaceLow { free_percent } => {
@@ -22,6 +24,8 @@ pub(super) async fn watch(config: Config, journal: Journal, clock: Arc<dyn Clock
                     "the disk of the audit journal fills up: make room before all calls are refused"
                 );
             }
+            // Only the free space has changed.
+            Status::Blocked { .. } if was_blocked => {}
             Status::Blocked { free_percent } => {
                 tracing::error!(
                     free_percent,

@@ -40,6 +40,9 @@ pub enum VaultError {
     /// The store's trouble.
     #[error("use the database")]
     Store(#[from] StoreError),
+    /// Another secret is for the same credential of the same user and instance.
+    #[error("another secret is for the same credential")]
+    TargetTaken,
     /// A version of that id exists and holds another value.
     #[error("a version of that id holds another value")]
     VersionExists,

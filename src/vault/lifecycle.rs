@@ -54,7 +54,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`VaultError::Exists`], or [`VaultError::InDeleteWindow`] when a secret
-    /// of that name waits for its deletion; [`VaultError::Seal`] when the token is away.
+    /// of that name waits for its deletion; [`VaultError::TargetTaken`] when another
+    /// secret holds the same credential; [`VaultError::Seal`] when the token is away.
     pub async fn create(&self, _access: &Access, new: NewSecret) -> Result<SecretRecord, VaultError> {
         match self.find(&new.name).await {
             Ok(entry) => return Err(taken(&entry.record)),
@@ -98,7 +99,11 @@ impl Vault {
             }
             Err(StoreError::Exists) => {
                 self.memory.forget(&record.name);
-                Err(taken(&self.find(&record.name).await?.record))
+                match self.find(&record.name).await {
+                    Ok(entry) => Err(taken(&entry.record)),
+                    Err(VaultError::NotFound) => Err(VaultError::TargetTaken),
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error.into()),
         }

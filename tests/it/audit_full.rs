@@ -19,7 +19,10 @@ impl SmallDisk {
             .map(|entry| entry.unwrap())
             .map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap()))
             .collect();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=80m,mode=700", "tmpfs"]).arg(&folder).status();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=80m,mode=700", "tmpfs"])
+            .arg(&folder)
+            .status();
         assert!(mounted.unwrap().success(), "a tmpfs is needed, and root to mount it");
         for (name, bytes) in kept {
             fs::write(folder.join(name), bytes).unwrap();
@@ -84,7 +87,10 @@ async fn a_full_disk_stops_every_answer_and_change_until_there_is_space() {
     appliance.start().await;
     assert_eq!(appliance.admin().value("db").await, "two");
     let events = appliance.audit_events();
-    assert!(events.iter().filter(|e| e["eventName"] == "PutSecretValue").count() == 2, "begun and ended, once");
+    assert!(
+        events.iter().filter(|e| e["eventName"] == "PutSecretValue").count() == 2,
+        "begun and ended, once"
+    );
     appliance.stop();
     drop(disk);
 }

@@ -16,9 +16,14 @@ pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
     let text = str::to_owned;
     match action {
         "AttachPolicyToUser" | "DetachPolicyFromUser" => [vec![user], custom.to_vec()].concat(),
-        "CreateAccessKey" | "CreateUser" | "DeleteUser" | "ListAccessKeys" | "ListPoliciesForUser" => vec![user],
+        "CreateAccessKey" | "CreateUser" | "DeleteUser" | "ListAccessKeys" | "ListPoliciesForUser" => {
+            vec![user]
+        }
         "CreatePolicy" => {
-            vec![("PolicyName", format!("p-{action}")), ("PolicyDocument", policy("Allow", &["kms:*"], &["*"]))]
+            vec![
+                ("PolicyName", format!("p-{action}")),
+                ("PolicyDocument", policy("Allow", &["kms:*"], &["*"])),
+            ]
         }
         "CreateSecret" => vec![secret, ("VersionId", text("v1")), ("SecretData", text("Marker-Value"))],
         "PutSecretValue" => vec![secret, ("VersionId", text("v2")), ("SecretData", text("Marker-Value"))],
@@ -27,7 +32,9 @@ pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
         "DeletePolicy" => vec![("PolicyName", format!("p-{action}"))],
         "GetPolicy" => custom.to_vec(),
         "GetRandomPassword" | "ListPolicies" | "ListSecrets" | "ListUsers" => Vec::new(),
-        "DeleteSecret" | "DescribeSecret" | "GetSecretValue" | "ListSecretVersionIds" | "RestoreSecret" => vec![secret],
+        "DeleteSecret" | "DescribeSecret" | "GetSecretValue" | "ListSecretVersionIds" | "RestoreSecret" => {
+            vec![secret]
+        }
         "RotateSecret" => vec![secret, ("VersionId", text("v2"))],
         "UpdateSecretRotationPolicy" => vec![secret, ("EnableAutomaticRotation", text("false"))],
         other => panic!("the action {other} has no row in the tests of the gate"),
@@ -181,7 +188,9 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 /// The same call for things that there are not.
 fn missing_resource(call: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
     let names = ["SecretName", "UserName", "PolicyName"];
-    call.iter().map(|(n, v)| (*n, if names.contains(n) { format!("{v}-missing") } else { v.clone() })).collect()
+    call.iter()
+        .map(|(n, v)| (*n, if names.contains(n) { format!("{v}-missing") } else { v.clone() }))
+        .collect()
 }
 
 /// A user with this one right does it, and the records say so.
@@ -242,7 +251,12 @@ async fn a_deny_by_tag_holds_for_every_action_on_the_secret_also_after_a_restart
     let mut appliance = Appliance::running().await;
     let tagged = |name: &'static str, value: &str| {
         let tags = format!(r#"[{{"TagKey":"env","TagValue":"{value}"}}]"#);
-        [("SecretName", name.to_owned()), ("VersionId", "v1".to_owned()), ("SecretData", "x".to_owned()), ("Tags", tags)]
+        [
+            ("SecretName", name.to_owned()),
+            ("VersionId", "v1".to_owned()),
+            ("SecretData", "x".to_owned()),
+            ("Tags", tags),
+        ]
     };
     let admin = appliance.admin();
     for secret in [tagged("live", "prod"), tagged("trial", "test")] {

@@ -67,7 +67,11 @@ fn parameters(action: &str) -> Vec<Parameter> {
         "DeleteUser" | "ListPoliciesForUser" => vec![USER_NAME],
         "CreateAccessKey" | "ListAccessKeys" => vec![OWN_NAME],
         "CreatePolicy" => {
-            vec![POLICY_NAME, required("PolicyDocument", DOCUMENT, 60_000), optional("Description", &[], 1_024)]
+            vec![
+                POLICY_NAME,
+                required("PolicyDocument", DOCUMENT, 60_000),
+                optional("Description", &[], 1_024),
+            ]
         }
         "CreateSecret" => vec![
             SECRET_NAME,
@@ -75,7 +79,11 @@ fn parameters(action: &str) -> Vec<Parameter> {
             SECRET_DATA,
             DATA_TYPE,
             optional("SecretName", &["acs/x", "acs/ecs/x"], 192),
-            optional("SecretType", &["", "generic", "ecs", "Rds", "Redis", "PolarDB", "RAMCredentials", "Other"], 16),
+            optional(
+                "SecretType",
+                &["", "generic", "ecs", "Rds", "Redis", "PolarDB", "RAMCredentials", "Other"],
+                16,
+            ),
             optional("EncryptionKeyId", &["key-1"], 1),
             optional("Policy", &["{}"], 1),
             optional("Description", &[], 8_192),
@@ -124,7 +132,9 @@ fn parameters(action: &str) -> Vec<Parameter> {
             optional("DryRun", BOOLEAN, 8),
             optional("Recipient", &["{}"], 1),
         ],
-        "ListPolicies" => vec![MAX_ITEMS, optional("PolicyType", KIND, 16), optional("Marker", POLICY.split_at(1).1, 128)],
+        "ListPolicies" => {
+            vec![MAX_ITEMS, optional("PolicyType", KIND, 16), optional("Marker", POLICY.split_at(1).1, 128)]
+        }
         "ListSecretVersionIds" => {
             vec![SECRET_NAME, optional("IncludeDeprecated", BOOLEAN, 8), PAGE_NUMBER, PAGE_SIZE]
         }

@@ -39,7 +39,8 @@ fn cases(appliance: &Appliance) -> Vec<(&'static str, Request, u16, &'static str
     let form = "application/x-www-form-urlencoded";
     let v1_text = || String::from_utf8(v1().form().body).unwrap();
     let posted = |body: String| Request::new("POST", "/").header("content-type", form).body(body);
-    let action = |action: &str, version: &str| Request::acs3(appliance, key, action, version, &parameters()).sign();
+    let action =
+        |action: &str, version: &str| Request::acs3(appliance, key, action, version, &parameters()).sign();
     let expired = "InvalidTimeStamp.Expired";
     let incomplete = "IncompleteSignature";
     let unequal = "SignatureDoesNotMatch";
@@ -59,7 +60,12 @@ fn cases(appliance: &Appliance) -> Vec<(&'static str, Request, u16, &'static str
         ("long nonce", v1().set("SignatureNonce", &"n".repeat(300)).form(), 400, "InvalidParameter"),
         ("no time", v1().without("Timestamp").form(), 400, "IllegalTimestamp"),
         ("odd time", v1().set("Timestamp", "now").form(), 400, "InvalidTimeStamp.Format"),
-        ("local time", v1().set("Timestamp", "2024-05-06T07:08:09+08:00").form(), 400, "InvalidTimeStamp.Format"),
+        (
+            "local time",
+            v1().set("Timestamp", "2024-05-06T07:08:09+08:00").form(),
+            400,
+            "InvalidTimeStamp.Format",
+        ),
         ("old V1", v1().set("Timestamp", &timestamp(-16 * 60)).form(), 400, expired),
         ("future V1", v1().set("Timestamp", &timestamp(16 * 60)).form(), 400, expired),
         ("old ACS3", acs3().header("x-acs-date", &timestamp(-16 * 60)).sign(), 400, expired),
@@ -70,7 +76,12 @@ fn cases(appliance: &Appliance) -> Vec<(&'static str, Request, u16, &'static str
         ("bearer", v1().set("SignatureType", "BEARERTOKEN").form(), 400, "InvalidParameter"),
         ("both schemes", acs3().query("Signature", "x").sign(), 400, incomplete),
         ("token of nobody", v1().set("SecurityToken", "token").form(), 400, "InvalidSecurityToken.Malformed"),
-        ("token header", acs3().header("x-acs-security-token", "t").sign(), 400, "InvalidSecurityToken.Malformed"),
+        (
+            "token header",
+            acs3().header("x-acs-security-token", "t").sign(),
+            400,
+            "InvalidSecurityToken.Malformed",
+        ),
         ("XML", v1().set("Format", "XML").form(), 400, "InvalidParameter"),
         ("other words", altered(acs3().sign(), |r| set(r, "authorization", "Bearer abc")), 400, incomplete),
         ("empty authorization", altered(acs3().sign(), |r| set(r, "authorization", "")), 400, incomplete),
@@ -85,7 +96,12 @@ fn cases(appliance: &Appliance) -> Vec<(&'static str, Request, u16, &'static str
             incomplete,
         ),
         ("signed header twice", acs3().sign().header("x-acs-version", KMS), 400, incomplete),
-        ("no signed header", altered(acs3().sign(), |r| r.headers.retain(|(n, _)| n != "x-acs-version")), 400, "MissingParameter"),
+        (
+            "no signed header",
+            altered(acs3().sign(), |r| r.headers.retain(|(n, _)| n != "x-acs-version")),
+            400,
+            "MissingParameter",
+        ),
         ("other host", altered(acs3().sign(), |r| set(r, "host", "other.example")), 400, unequal),
         ("other action", altered(acs3().sign(), |r| set(r, "x-acs-action", "PutSecretValue")), 400, unequal),
         ("other date", altered(acs3().sign(), |r| set(r, "x-acs-date", &timestamp(5))), 400, unequal),
@@ -109,13 +125,23 @@ fn cases(appliance: &Appliance) -> Vec<(&'static str, Request, u16, &'static str
         ("lone percent", posted(format!("{}&X=%", v1_text())), 400, undecodable),
         ("no name", posted(format!("{}&=x", v1_text())), 400, undecodable),
         ("very many", posted(format!("{}{}", v1_text(), "&a=1".repeat(20_000))), 400, "InvalidParameter"),
-        ("JSON body", v1().query("POST").header("content-type", "application/json").body("{}"), 400, "InvalidParameter"),
+        (
+            "JSON body",
+            v1().query("POST").header("content-type", "application/json").body("{}"),
+            400,
+            "InvalidParameter",
+        ),
         ("body of no type", v1().query("POST").body(MARKER), 400, "InvalidParameter"),
         ("PUT", altered(v1().query("PUT"), |_| {}), 403, "UnsupportedHTTPMethod"),
         ("DELETE", v1().query("DELETE"), 403, "UnsupportedHTTPMethod"),
         ("OPTIONS", v1().query("OPTIONS"), 403, "UnsupportedHTTPMethod"),
         ("invented method", v1().query("FETCH"), 403, "UnsupportedHTTPMethod"),
-        ("other path", altered(v1().query("POST"), |r| r.target.insert(1, 'x')), 404, "InvalidAction.NotFound"),
+        (
+            "other path",
+            altered(v1().query("POST"), |r| r.target.insert(1, 'x')),
+            404,
+            "InvalidAction.NotFound",
+        ),
         ("deep path", Request::new("GET", "/a/../healthz"), 404, "InvalidAction.NotFound"),
         ("POST for health", Request::new("POST", "/healthz"), 404, "InvalidAction.NotFound"),
         ("nothing at all", Request::new("GET", "/"), 400, "MissingParameter"),
@@ -201,7 +227,12 @@ async fn a_nonce_is_good_for_one_request_also_after_a_crash_and_a_restart() {
         let mut connection = Connection::open(&appliance).await;
         for request in &requests {
             let reply = connection.send(request).await;
-            assert_eq!((reply.status, reply.code().as_str()), (400, "SignatureNonceUsed"), "{end}: {}", reply.json());
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (400, "SignatureNonceUsed"),
+                "{end}: {}",
+                reply.json()
+            );
         }
         // The same nonce under another time and another action is the same nonce.
         let again = Request::v1(&key, "ListUsers", "2015-05-01", &[]).set("SignatureNonce", &nonce);

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use strongroom::model::{AccountId, Binding, RegionId, Sealed};
 use strongroom::seal::{DataKeyCache, Integrity, MasterKey, SealError, Sealer, SetDigest};
-use strongroom_hsm::{KeyKind, KeyRef, KeyService, SecretBytes, State, TokenConfig, WorkerProgram, initialize_token};
+use strongroom_hsm::{
+    KeyKind, KeyRef, KeyService, SecretBytes, State, TokenConfig, WorkerProgram, initialize_token,
+};
 use tempfile::TempDir;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -21,7 +23,10 @@ struct Token {
 }
 
 fn program() -> WorkerProgram {
-    WorkerProgram { program: PathBuf::from(env!("CARGO_BIN_EXE_strongroom")), args: vec!["hsm-worker".to_owned()] }
+    WorkerProgram {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_strongroom")),
+        args: vec!["hsm-worker".to_owned()],
+    }
 }
 
 fn key(number: u8, kind: KeyKind) -> KeyRef {
@@ -41,7 +46,8 @@ impl Token {
         initialize_token(program(), Path::new(MODULE), Some(&conf), "crypt", pin(), pin()).await.unwrap();
         let config = TokenConfig { softhsm_conf: Some(conf), ..TokenConfig::new(MODULE, "crypt") };
         let keys = KeyService::start(program(), config, pin(), Vec::new()).await.unwrap();
-        let masters = [(1, 1), (2, 2)].map(|(number, version)| MasterKey { key: key(number, KeyKind::CustomerMaster), version });
+        let masters = [(1, 1), (2, 2)]
+            .map(|(number, version)| MasterKey { key: key(number, KeyKind::CustomerMaster), version });
         for master in &masters {
             keys.generate(&master.key).await.unwrap();
         }
@@ -124,7 +130,10 @@ async fn every_bit_of_what_is_kept_counts() {
             Ok(sealed) => sealer.open(&here.binding(), &sealed).await,
         };
         let error = opened.expect_err(&format!("byte {at} does not count"));
-        assert!(matches!(error, SealError::NotAuthentic | SealError::UnknownKey | SealError::Format(_)), "{at}: {error:?}");
+        assert!(
+            matches!(error, SealError::NotAuthentic | SealError::UnknownKey | SealError::Format(_)),
+            "{at}: {error:?}"
+        );
     }
     assert!(matches!(token.keys.status().state, State::Ready), "no altered value ends the worker");
     assert!(sealer.open(&here.binding(), &Sealed::decode(&bytes).unwrap()).await.is_ok());
@@ -206,7 +215,11 @@ async fn a_guarded_row_is_good_under_its_own_table_key_and_vault() {
         assert!(integrity.check::<String>("users", "alice", &altered).is_err());
     }
     for mac in [vec![], row.mac[..31].to_vec(), [row.mac.clone(), vec![0]].concat()] {
-        assert!(integrity.check::<String>("users", "alice", &strongroom::model::Guarded { mac, ..row.clone() }).is_err());
+        assert!(
+            integrity
+                .check::<String>("users", "alice", &strongroom::model::Guarded { mac, ..row.clone() })
+                .is_err()
+        );
     }
     token.keys.stop().await;
 }

@@ -224,7 +224,10 @@ fn threads_block_where_it_is_bounded() {
             assert!(["src/runtime/mod.rs", "src/audit/writer.rs"].contains(&file.as_str()), "{file}");
         }
         let clock = without_tests(&text).contains("SystemTime::now(");
-        assert!(!clock || file == "src/appliance/clock.rs" || file.starts_with("plugin/"), "{file} reads the clock");
+        assert!(
+            !clock || file == "src/appliance/clock.rs" || file.starts_with("plugin/"),
+            "{file} reads the clock"
+        );
     }
 }
 

@@ -71,7 +71,10 @@ async fn lose(appliance: &mut Appliance, signal: Signal) {
     let trouble = async {
         for _ in 0..2 {
             let before = tally.done.load(Ordering::SeqCst);
-            eventually("calls are served", async || (tally.done.load(Ordering::SeqCst) > before + 20).then_some(())).await;
+            eventually("calls are served", async || {
+                (tally.done.load(Ordering::SeqCst) > before + 20).then_some(())
+            })
+            .await;
             let pid = eventually("there is a worker", async || appliance.worker_pid()).await;
             kill_process(pid, signal).unwrap();
             eventually("another worker takes over", async || {
@@ -80,7 +83,10 @@ async fn lose(appliance: &mut Appliance, signal: Signal) {
             .await;
         }
         let before = tally.done.load(Ordering::SeqCst);
-        eventually("all works again", async || (tally.done.load(Ordering::SeqCst) > before + 20).then_some(())).await;
+        eventually("all works again", async || {
+            (tally.done.load(Ordering::SeqCst) > before + 20).then_some(())
+        })
+        .await;
         stop.store(true, Ordering::SeqCst);
     };
     let (a, b, c, d, ()) = tokio::join!(worker(0), worker(1), worker(2), worker(3), trouble);

@@ -113,7 +113,10 @@ async fn no_value_key_or_pin_is_where_it_must_not_be() {
         }
     }
     admin.ok("DeleteSecret", &[("SecretName", "db")]).await;
-    answers.push(format!("{:?}", admin.call("GetSecretValue", &[("SecretName", "db")]).await.unwrap_err()).into_bytes());
+    answers.push(
+        format!("{:?}", admin.call("GetSecretValue", &[("SecretName", "db")]).await.unwrap_err())
+            .into_bytes(),
+    );
     admin.ok("RestoreSecret", &[("SecretName", "db")]).await;
     assert_eq!(admin.value("db").await, second);
     let shown = processes(&appliance);
@@ -180,19 +183,27 @@ fn debug_output_shows_no_secret() {
     let parameters = Parameters::parse(&format!("SecretData={value}"), b"").unwrap();
     let answer = Answer::json(&serde_json::json!({ "SecretData": value }), value.len()).unwrap();
     let shown: Vec<&dyn Debug> = vec![&version, &parameters, &answer];
-    let keys = (bytes(), SigningKey::new(value.as_bytes()), Credentials::new("id".to_owned(), &bytes(), Some(bytes())));
+    let keys = (
+        bytes(),
+        SigningKey::new(value.as_bytes()),
+        Credentials::new("id".to_owned(), &bytes(), Some(bytes())),
+    );
     for (number, debug) in shown.into_iter().enumerate() {
         for text in [format!("{debug:?}"), format!("{debug:#?}")] {
             secret.assert_absent(&format!("the Debug output of number {number}"), text.as_bytes());
         }
     }
-    secret.assert_absent("the Debug output of keys", format!("{:?} {:?} {:?}", keys.0, keys.1, keys.2).as_bytes());
+    secret.assert_absent(
+        "the Debug output of keys",
+        format!("{:?} {:?} {:?}", keys.0, keys.1, keys.2).as_bytes(),
+    );
 }
 
 #[test]
 fn the_search_finds_what_is_hidden() {
     let secret = Secret::new("x", "Canary-Search-Value");
-    let hidden = |bytes: Vec<u8>| std::panic::catch_unwind(move || secret_of().assert_absent("here", &bytes)).is_err();
+    let hidden =
+        |bytes: Vec<u8>| std::panic::catch_unwind(move || secret_of().assert_absent("here", &bytes)).is_err();
     fn secret_of() -> Secret {
         Secret::new("x", "Canary-Search-Value")
     }

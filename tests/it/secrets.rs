@@ -85,7 +85,9 @@ async fn a_new_value_becomes_current_and_the_one_before_previous() {
         let answer = admin.ok("PutSecretValue", &put(version, data)).await;
         assert_eq!(answer["VersionStages"]["VersionStage"], serde_json::json!(["ACSCurrent"]));
     }
-    let get = async |more: &[(&str, &str)]| admin.call("GetSecretValue", &[&[("SecretName", "db")], more].concat()).await;
+    let get = async |more: &[(&str, &str)]| {
+        admin.call("GetSecretValue", &[&[("SecretName", "db")], more].concat()).await
+    };
     for (more, wanted) in [
         (&[][..], "three"),
         (&[("VersionStage", "ACSCurrent")], "three"),
@@ -105,11 +107,14 @@ async fn a_new_value_becomes_current_and_the_one_before_previous() {
         assert_eq!((refused.status, refused.code.as_str()), (404, "Forbidden.ResourceNotFound"), "{more:?}");
     }
     let all = versions(&admin, "db").await;
-    assert_eq!(all, [
-        ("v3".to_owned(), stages(&["ACSCurrent"])),
-        ("v2".to_owned(), stages(&["ACSPrevious"])),
-        ("v1".to_owned(), stages(&[])),
-    ]);
+    assert_eq!(
+        all,
+        [
+            ("v3".to_owned(), stages(&["ACSCurrent"])),
+            ("v2".to_owned(), stages(&["ACSPrevious"])),
+            ("v1".to_owned(), stages(&[])),
+        ]
+    );
     // Only versions with a stage are listed unless all are asked for.
     let answer = admin.ok("ListSecretVersionIds", &[("SecretName", "db")]).await;
     assert_eq!(answer["TotalCount"], 2);
@@ -128,7 +133,9 @@ async fn the_same_put_again_changes_nothing_and_another_value_is_refused() {
     let before = versions(&admin, "db").await;
     put("v2", "two", &[]).await.unwrap();
     put("v1", "one", &[]).await.unwrap();
-    for (version, data, more) in [("v2", "other", &[][..]), ("v1", "two", &[]), ("v2", "two", &[("SecretDataType", "binary")])] {
+    for (version, data, more) in
+        [("v2", "other", &[][..]), ("v1", "two", &[]), ("v2", "two", &[("SecretDataType", "binary")])]
+    {
         let refused = put(version, data, more).await.unwrap_err();
         assert_eq!((refused.status, refused.code.as_str()), (409, "Rejected.ResourceExist"));
     }
@@ -141,7 +148,12 @@ async fn stages_of_ones_own_move_alone() {
     let admin = appliance.admin();
     admin.create_secret("db", "one").await;
     let put = async |version: &str, stages: &str| {
-        let all = [("SecretName", "db"), ("VersionId", version), ("SecretData", version), ("VersionStages", stages)];
+        let all = [
+            ("SecretName", "db"),
+            ("VersionId", version),
+            ("SecretData", version),
+            ("VersionStages", stages),
+        ];
         admin.call("PutSecretValue", &all).await
     };
     put("v2", r#"["Blue"]"#).await.unwrap();
@@ -151,7 +163,14 @@ async fn stages_of_ones_own_move_alone() {
     assert_eq!(all[0].1.iter().collect::<BTreeSet<_>>().len(), 2);
     assert_eq!(all[1], ("v2".to_owned(), stages(&[])));
     assert_eq!(all[2], ("v1".to_owned(), stages(&["ACSPrevious"])));
-    for bad in [r#"["ACSPrevious"]"#, r#"["ACSPending"]"#, "[]", "x", r#"["a b"]"#, r#"["1","2","3","4","5","6","7","8","9"]"#] {
+    for bad in [
+        r#"["ACSPrevious"]"#,
+        r#"["ACSPending"]"#,
+        "[]",
+        "x",
+        r#"["a b"]"#,
+        r#"["1","2","3","4","5","6","7","8","9"]"#,
+    ] {
         assert_eq!(put("v4", bad).await.unwrap_err().code, "InvalidParameter", "{bad}");
     }
     assert_eq!(versions(&admin, "db").await.len(), 3);
@@ -162,11 +181,18 @@ async fn the_eleventh_version_pushes_out_the_oldest_without_a_stage() {
     let appliance = Appliance::running().await;
     let admin = appliance.admin();
     admin.create_secret("db", "1").await;
-    let keep = [("SecretName", "db"), ("VersionId", "kept"), ("SecretData", "kept"), ("VersionStages", r#"["Keep"]"#)];
+    let keep = [
+        ("SecretName", "db"),
+        ("VersionId", "kept"),
+        ("SecretData", "kept"),
+        ("VersionStages", r#"["Keep"]"#),
+    ];
     admin.ok("PutSecretValue", &keep).await;
     for number in 2..=15 {
         let (version, value) = (format!("v{number}"), number.to_string());
-        admin.ok("PutSecretValue", &[("SecretName", "db"), ("VersionId", &version), ("SecretData", &value)]).await;
+        admin
+            .ok("PutSecretValue", &[("SecretName", "db"), ("VersionId", &version), ("SecretData", &value)])
+            .await;
     }
     let all: Vec<String> = versions(&admin, "db").await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(all, ["v15", "v14", "v13", "v12", "v11", "v10", "v9", "v8", "v7", "kept"]);
@@ -180,7 +206,8 @@ async fn the_eleventh_version_pushes_out_the_oldest_without_a_stage() {
     // With a stage on each there is none to push out.
     for number in 0..8 {
         let (version, stage) = (format!("s{number}"), format!(r#"["S{number}"]"#));
-        let all = [("SecretName", "db"), ("VersionId", &*version), ("SecretData", "s"), ("VersionStages", &*stage)];
+        let all =
+            [("SecretName", "db"), ("VersionId", &*version), ("SecretData", "s"), ("VersionStages", &*stage)];
         let result = admin.call("PutSecretValue", &all).await;
         if number < 7 {
             result.unwrap();
@@ -202,11 +229,15 @@ async fn secrets_are_listed_by_name_in_pages_with_their_tags() {
         admin.ok("CreateSecret", &all).await;
     }
     let page = async |number: &str, size: &str| {
-        let answer = admin.ok("ListSecrets", &[("PageNumber", number), ("PageSize", size), ("FetchTags", "True")]).await;
+        let answer = admin
+            .ok("ListSecrets", &[("PageNumber", number), ("PageSize", size), ("FetchTags", "True")])
+            .await;
         assert_eq!(answer["TotalCount"], 7);
         answer["SecretList"]["Secret"].as_array().unwrap().clone()
     };
-    let names = |page: &[Value]| page.iter().map(|s| s["SecretName"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let names = |page: &[Value]| {
+        page.iter().map(|s| s["SecretName"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&page("1", "3").await), ["s0", "s1", "s2"]);
     assert_eq!(names(&page("3", "3").await), ["s6"]);
     assert!(page("4", "3").await.is_empty());
@@ -245,7 +276,9 @@ async fn a_deleted_secret_can_be_restored_in_its_window_and_keeps_its_name_until
     admin.ok("DeleteSecret", &named).await;
     admin.ok("DeleteSecret", &[("SecretName", "db"), ("ForceDeleteWithoutRecovery", "TRUE")]).await;
     let missing = (404, "Forbidden.ResourceNotFound".to_owned());
-    for action in ["GetSecretValue", "DescribeSecret", "RestoreSecret", "DeleteSecret", "ListSecretVersionIds"] {
+    for action in
+        ["GetSecretValue", "DescribeSecret", "RestoreSecret", "DeleteSecret", "ListSecretVersionIds"]
+    {
         assert_eq!(admin.refused(action, &named).await, missing, "{action}");
     }
     admin.create_secret("db", "another").await;
@@ -280,7 +313,9 @@ async fn values_up_to_the_limit_come_back_byte_for_byte() {
     let appliance = Appliance::running().await;
     let admin = appliance.admin();
     let long = "é".repeat(15_360);
-    for (name, value) in [("long", long.as_str()), ("escapes", "\u{0}\u{1}\u{7f}\"\\/\u{2028}\u{10ffff}"), ("one", "x")] {
+    for (name, value) in
+        [("long", long.as_str()), ("escapes", "\u{0}\u{1}\u{7f}\"\\/\u{2028}\u{10ffff}"), ("one", "x")]
+    {
         admin.create_secret(name, value).await;
         assert_eq!(admin.value(name).await, value);
     }
@@ -329,7 +364,12 @@ async fn random_passwords_keep_to_every_option() {
     };
     let usual = password(&[]).await;
     assert_eq!(usual.len(), 32);
-    for class in [char::is_lowercase as fn(char) -> bool, char::is_uppercase, |c| c.is_ascii_digit(), |c| c.is_ascii_punctuation()] {
+    for class in [
+        char::is_lowercase as fn(char) -> bool,
+        char::is_uppercase,
+        |c| c.is_ascii_digit(),
+        |c| c.is_ascii_punctuation(),
+    ] {
         assert!(usual.contains(class), "one of each class: {usual}");
     }
     assert_ne!(usual, password(&[]).await);
@@ -337,12 +377,21 @@ async fn random_passwords_keep_to_every_option() {
     assert_eq!(password(&[("PasswordLength", "128")]).await.len(), 128);
     let digits = [("ExcludeLowercase", "true"), ("ExcludeUppercase", "True"), ("ExcludePunctuation", "true")];
     assert!(password(&digits).await.bytes().all(|b| b.is_ascii_digit()));
-    let plain = password(&[("ExcludePunctuation", "true"), ("ExcludeCharacters", "abc0O1l"), ("PasswordLength", "128")]).await;
+    let plain = password(&[
+        ("ExcludePunctuation", "true"),
+        ("ExcludeCharacters", "abc0O1l"),
+        ("PasswordLength", "128"),
+    ])
+    .await;
     assert!(plain.chars().all(|c| c.is_ascii_alphanumeric() && !"abc0O1l".contains(c)), "{plain}");
     assert_eq!(password(&[("RequireEachIncludedType", "false")]).await.len(), 32);
     let nothing = [&digits[..], &[("ExcludeNumbers", "true")]].concat();
     for bad in [&nothing[..], &[("PasswordLength", "7")], &[("PasswordLength", "129")]] {
-        assert_eq!(admin.refused("GetRandomPassword", bad).await, (400, "InvalidParameter".to_owned()), "{bad:?}");
+        assert_eq!(
+            admin.refused("GetRandomPassword", bad).await,
+            (400, "InvalidParameter".to_owned()),
+            "{bad:?}"
+        );
     }
 }
 
@@ -351,7 +400,8 @@ async fn a_dry_run_gives_no_data() {
     let appliance = Appliance::running().await;
     let admin = appliance.admin();
     admin.create_secret("db", "Marker1").await;
-    let refused = admin.call("GetSecretValue", &[("SecretName", "db"), ("DryRun", "true")]).await.unwrap_err();
+    let refused =
+        admin.call("GetSecretValue", &[("SecretName", "db"), ("DryRun", "true")]).await.unwrap_err();
     assert_eq!((refused.status, refused.code.as_str()), (400, "DryRunOperationError"));
     assert!(!refused.message.contains("Marker1"));
 }

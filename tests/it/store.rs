@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use strongroom::model::rotation::{RotationRecord, State, Trigger};
 use strongroom::model::{
-    AccountId, Guarded, InstanceId, OsUser, RegionId, RotationId, Schedule, SecretDataType, SecretId, SecretName,
-    SecretRecord, SecretSubType, SecretType, Timestamp, VersionId, VersionMeta, VersionStage,
+    AccountId, Guarded, InstanceId, OsUser, RegionId, RotationId, Schedule, SecretDataType, SecretId,
+    SecretName, SecretRecord, SecretSubType, SecretType, Timestamp, VersionId, VersionMeta, VersionStage,
 };
 use strongroom::runtime::Blocking;
 use strongroom::store::sqlite::SqliteStore;
@@ -156,7 +156,10 @@ async fn a_commit_happens_whole_or_not_at_all() {
         (vec![put_identity("a", false), put_identity("a", false)], false),
         (vec![put_identity("a", true)], true),
         (vec![setting(), Change::DropVersion { secret: one.id.clone(), version: version_id("v9") }], true),
-        (vec![setting(), Change::DropIdentity { table: IdentityTable::Users, key: "nobody".to_owned() }], true),
+        (
+            vec![setting(), Change::DropIdentity { table: IdentityTable::Users, key: "nobody".to_owned() }],
+            true,
+        ),
         (vec![put_version(&two, "v1", b"of no secret")], false),
     ] {
         let shown = format!("{changes:?}");
@@ -177,9 +180,14 @@ async fn of_two_changes_from_one_revision_one_is_a_conflict() {
     let store = open(folder.path());
     let one = secret(1);
     store.commit(created(&one)).await.unwrap();
-    let (a, b) = (changed(&one, |s| s.description = "a".to_owned()), changed(&one, |s| s.description = "b".to_owned()));
-    let (a_done, b_done) =
-        tokio::join!(store.commit(vec![put_secret(&a, Some(1))]), store.commit(vec![put_secret(&b, Some(1))]));
+    let (a, b) = (
+        changed(&one, |s| s.description = "a".to_owned()),
+        changed(&one, |s| s.description = "b".to_owned()),
+    );
+    let (a_done, b_done) = tokio::join!(
+        store.commit(vec![put_secret(&a, Some(1))]),
+        store.commit(vec![put_secret(&b, Some(1))])
+    );
     let winner = match (a_done, b_done) {
         (Ok(()), Err(StoreError::Conflict)) => a,
         (Err(StoreError::Conflict), Ok(())) => b,
@@ -275,10 +283,14 @@ async fn a_secret_and_a_user_of_an_instance_have_one_open_rotation() {
     let first = rotation(1, &one, "i-1");
     store.commit(vec![put_rotation(&first, None)]).await.unwrap();
     for other in [rotation(2, &one, "i-2"), rotation(3, &two, "i-1"), rotation(1, &two, "i-3")] {
-        assert!(matches!(store.commit(vec![put_rotation(&other, None)]).await, Err(StoreError::Exists)), "{other:?}");
+        assert!(
+            matches!(store.commit(vec![put_rotation(&other, None)]).await, Err(StoreError::Exists)),
+            "{other:?}"
+        );
     }
     store.commit(vec![put_rotation(&rotation(4, &two, "i-2"), None)]).await.unwrap();
-    let open_ids = async || store.open_rotations().await.unwrap().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    let open_ids =
+        async || store.open_rotations().await.unwrap().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!(open_ids().await, [first.id.clone(), RotationId::from_random(&[4; 16])]);
 
     let over = RotationRecord { state: State::Failed, revision: 2, ..first.clone() };
@@ -288,7 +300,10 @@ async fn a_secret_and_a_user_of_an_instance_have_one_open_rotation() {
     assert_eq!(open_ids().await, [RotationId::from_random(&[4; 16])]);
     store.commit(vec![put_rotation(&rotation(5, &one, "i-1"), None)]).await.unwrap();
     let newest = store.rotations(&one.id, 10).await.unwrap();
-    assert_eq!(newest.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [RotationId::from_random(&[5; 16]), first.id]);
+    assert_eq!(
+        newest.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(),
+        [RotationId::from_random(&[5; 16]), first.id]
+    );
     assert_eq!(store.rotations(&one.id, 1).await.unwrap().len(), 1);
     assert_eq!(store.rotations_since(at(4)).await.unwrap(), 2);
 }
@@ -304,7 +319,10 @@ async fn identities_and_settings_are_kept_by_key() {
     };
     assert_eq!(keys().await, ["a", "b"]);
     store.commit(vec![put_identity("a", true)]).await.unwrap();
-    store.commit(vec![Change::DropIdentity { table: IdentityTable::Users, key: "b".to_owned() }]).await.unwrap();
+    store
+        .commit(vec![Change::DropIdentity { table: IdentityTable::Users, key: "b".to_owned() }])
+        .await
+        .unwrap();
     assert_eq!(keys().await, ["a"]);
     for table in IdentityTable::ALL {
         assert_eq!(store.identities(table).await.unwrap().is_empty(), table != IdentityTable::Users);
@@ -338,7 +356,8 @@ fn what_was_answered_is_there_after_a_kill() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let answered = || std::fs::read(folder.path().join("answered")).ok().and_then(|bytes| bytes.first().copied());
+    let answered =
+        || std::fs::read(folder.path().join("answered")).ok().and_then(|bytes| bytes.first().copied());
     let since = std::time::Instant::now();
     while answered().is_none_or(|number| number < 20) {
         assert!(since.elapsed() < crate::harness::PATIENCE);

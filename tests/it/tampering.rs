@@ -15,7 +15,9 @@ async fn used() -> (Appliance, crate::harness::AccessKey) {
     for name in ["one", "two"] {
         admin.create_secret(name, &format!("{name}-v1")).await;
         let value = format!("{name}-v2");
-        admin.ok("PutSecretValue", &[("SecretName", name), ("VersionId", "v2"), ("SecretData", &value)]).await;
+        admin
+            .ok("PutSecretValue", &[("SecretName", name), ("VersionId", "v2"), ("SecretData", &value)])
+            .await;
     }
     let allow = policy("Allow", &["kms:*"], &["*"]);
     let deny = policy("Deny", &["kms:GetSecretValue"], &[&crate::harness::secret_arn("two")]);
@@ -67,7 +69,10 @@ async fn an_edited_directory_of_users_keeps_the_vault_from_starting() {
             "INSERT INTO attachments SELECT 'reader/System/administratoraccess', body, mac FROM attachments \
              WHERE key LIKE 'admin/%'",
         ),
-        ("attachment moved", "UPDATE attachments SET key = replace(key, 'admin/', 'reader/') WHERE key LIKE 'admin/%'"),
+        (
+            "attachment moved",
+            "UPDATE attachments SET key = replace(key, 'admin/', 'reader/') WHERE key LIKE 'admin/%'",
+        ),
         ("user", "UPDATE users SET body = replace(body, 'reader', 'writer') WHERE key = 'reader'"),
         ("user gone", "DELETE FROM users WHERE key = 'reader'"),
         ("user doubled", "INSERT INTO users SELECT 'other', body, mac FROM users WHERE key = 'reader'"),
@@ -77,7 +82,10 @@ async fn an_edited_directory_of_users_keeps_the_vault_from_starting() {
         ("short MAC", "UPDATE policies SET mac = x'' WHERE key = 'reader-1'"),
         ("digest", "UPDATE settings SET body = replace(body, 'a', 'b') WHERE name <> 'vault'"),
         ("digest gone", "DELETE FROM settings WHERE name <> 'vault'"),
-        ("keys of the vault", "UPDATE settings SET body = replace(body, 'master/v1', 'other/v1') WHERE name = 'vault'"),
+        (
+            "keys of the vault",
+            "UPDATE settings SET body = replace(body, 'master/v1', 'other/v1') WHERE name = 'vault'",
+        ),
         ("origin", "UPDATE settings SET body = replace(body, 'vault-', 'vault_') WHERE name = 'vault'"),
         ("vault gone", "DELETE FROM settings WHERE name = 'vault'"),
     ] {
@@ -169,7 +177,8 @@ async fn a_deny_by_tag_is_not_lost_with_an_edited_row() {
     appliance.start().await;
     let user = appliance.client(user.key());
     for action in ["GetSecretValue", "DescribeSecret", "DeleteSecret", "ListSecretVersionIds"] {
-        let refused = user.refused(action, &[("SecretName", "one"), ("ForceDeleteWithoutRecovery", "true")]).await;
+        let refused =
+            user.refused(action, &[("SecretName", "one"), ("ForceDeleteWithoutRecovery", "true")]).await;
         assert_eq!(refused, (500, "InternalFailure".to_owned()), "{action}");
     }
 }
@@ -216,7 +225,8 @@ async fn a_database_of_another_vault_or_program_is_refused() {
     assert!(log(&appliance).contains("schema 99"), "{}", log(&appliance));
     kept.back(&appliance);
 
-    fs::write(appliance.database(), "this is no database, but long enough to be looked at".repeat(100)).unwrap();
+    fs::write(appliance.database(), "this is no database, but long enough to be looked at".repeat(100))
+        .unwrap();
     assert!(appliance.try_start().await.is_err(), "no database");
     fs::write(appliance.database(), "").unwrap();
     assert!(appliance.try_start().await.is_err(), "an empty file");
@@ -258,7 +268,8 @@ async fn an_edited_journal_is_noticed_at_the_start_and_by_verify() {
     for (case, bytes) in [("edited", edited), ("shorter", shorter)] {
         fs::write(&segment, bytes).unwrap();
         let verdict = verify();
-        let said = String::from_utf8_lossy(&verdict.stdout).into_owned() + &String::from_utf8_lossy(&verdict.stderr);
+        let said =
+            String::from_utf8_lossy(&verdict.stdout).into_owned() + &String::from_utf8_lossy(&verdict.stderr);
         assert_eq!(verdict.status.code(), Some(1), "{case}: {said}");
         assert!(said.contains("record") && said.contains("byte"), "{case}: the position is told: {said}");
         assert!(appliance.try_start().await.is_err(), "{case}: it serves");

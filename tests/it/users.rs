@@ -19,7 +19,8 @@ async fn a_user_lives_from_creation_to_deletion() {
     let appliance = Appliance::running().await;
     let admin = appliance.admin();
     let alice = [("UserName", "Alice")];
-    let made = admin.ok("CreateUser", &[("UserName", "Alice"), ("DisplayName", "A"), ("Comments", "c")]).await;
+    let made =
+        admin.ok("CreateUser", &[("UserName", "Alice"), ("DisplayName", "A"), ("Comments", "c")]).await;
     assert_eq!(made["User"]["UserName"], "Alice");
     assert_eq!(made["User"]["DisplayName"], "A");
     // Names are one name in whatever case.
@@ -41,7 +42,8 @@ async fn a_user_lives_from_creation_to_deletion() {
         assert_eq!(code(&admin, "DeleteAccessKey", &other).await, "404 EntityNotExist.User.AccessKey");
         admin.ok("DeleteAccessKey", &[("UserName", "Alice"), ("UserAccessKeyId", &id)]).await;
     }
-    let read_only = [("UserName", "Alice"), ("PolicyName", "AliyunKMSReadOnlyAccess"), ("PolicyType", "System")];
+    let read_only =
+        [("UserName", "Alice"), ("PolicyName", "AliyunKMSReadOnlyAccess"), ("PolicyType", "System")];
     admin.ok("AttachPolicyToUser", &read_only).await;
     assert_eq!(code(&admin, "AttachPolicyToUser", &read_only).await, "409 EntityAlreadyExists.User.Policy");
     assert_eq!(code(&admin, "DeleteUser", &alice).await, "409 DeleteConflict.User.Policy");
@@ -59,7 +61,9 @@ async fn a_policy_comes_back_byte_for_byte_and_counts_its_attachments() {
     let admin = appliance.admin();
     let document = "{\"Version\" : \"1\",\n \"Statement\":[ {\"Effect\":\"Allow\",\"Action\":\"kms:*\",\"Resource\":\"*\"} ]}";
     let custom = [("PolicyName", "p-1"), ("PolicyType", "Custom")];
-    admin.ok("CreatePolicy", &[("PolicyName", "p-1"), ("PolicyDocument", document), ("Description", "d")]).await;
+    admin
+        .ok("CreatePolicy", &[("PolicyName", "p-1"), ("PolicyDocument", document), ("Description", "d")])
+        .await;
     let shown = admin.ok("GetPolicy", &custom).await;
     assert_eq!(shown["DefaultPolicyVersion"]["PolicyDocument"], document);
     assert_eq!(shown["Policy"]["AttachmentCount"], 0);
@@ -70,7 +74,10 @@ async fn a_policy_comes_back_byte_for_byte_and_counts_its_attachments() {
     admin.ok("CreateUser", &[("UserName", "bob")]).await;
     let pair = [("UserName", "bob"), ("PolicyName", "p-1"), ("PolicyType", "Custom")];
     admin.ok("AttachPolicyToUser", &pair).await;
-    assert_eq!(code(&admin, "DeletePolicy", &[("PolicyName", "p-1")]).await, "409 DeleteConflict.Policy.User");
+    assert_eq!(
+        code(&admin, "DeletePolicy", &[("PolicyName", "p-1")]).await,
+        "409 DeleteConflict.Policy.User"
+    );
     let attached = admin.ok("ListPoliciesForUser", &[("UserName", "bob")]).await;
     assert_eq!(names(&attached, "Policies", "Policy", "PolicyName"), ["p-1"]);
     assert_eq!(admin.ok("GetPolicy", &custom).await["Policy"]["AttachmentCount"], 1);
@@ -90,7 +97,9 @@ async fn long_lists_come_in_pages_without_gaps_or_doubles() {
     let document = policy("Allow", &["kms:*"], &["*"]);
     for number in 0..9 {
         admin.ok("CreateUser", &[("UserName", &format!("U{number}"))]).await;
-        admin.ok("CreatePolicy", &[("PolicyName", &format!("p{number}")), ("PolicyDocument", &document)]).await;
+        admin
+            .ok("CreatePolicy", &[("PolicyName", &format!("p{number}")), ("PolicyDocument", &document)])
+            .await;
     }
     for (action, list, one, member) in
         [("ListUsers", "Users", "User", "UserName"), ("ListPolicies", "Policies", "Policy", "PolicyName")]
@@ -116,7 +125,8 @@ async fn what_is_taken_away_no_longer_works_at_once_and_after_a_restart() {
     let admin = appliance.admin();
     admin.create_secret("db", "one").await;
     let read = [("SecretName", "db")];
-    let reader = appliance.named_user_with("reader", &[policy("Allow", &["kms:GetSecretValue"], &["*"])]).await;
+    let reader =
+        appliance.named_user_with("reader", &[policy("Allow", &["kms:GetSecretValue"], &["*"])]).await;
     assert_eq!(reader.value("db").await, "one");
     let id = reader.key().id.clone();
     let update = |status| [("UserName", "reader"), ("UserAccessKeyId", id.as_str()), ("Status", status)];

@@ -143,12 +143,17 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             let (id, revision) = (record.id.as_str(), integer(record.revision));
             let next = record.due().map(|t| t.millis());
             let planned = record.planned_delete.map(|t| t.millis());
+            let first_key = record.versions.first().and_then(|v| v.key_fingerprint.as_deref()).unwrap_or("");
+            let target = record
+                .ecs
+                .as_ref()
+                .map(|ecs| format!("{}/{}/{}/{first_key}", ecs.instance, ecs.user, ecs.sub_type.as_str()));
             let done = match expect {
                 None => execute(
                     transaction,
-                    "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, body, mac) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                    params![id, record.name.as_str(), revision, next, planned, row.body, row.mac],
+                    "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, target, body, mac) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    params![id, record.name.as_str(), revision, next, planned, target, row.body, row.mac],
                 )?,
                 Some(expect) => execute(
                     transaction,

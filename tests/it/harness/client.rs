@@ -51,7 +51,8 @@ impl Client {
             };
             client::Client::new(endpoint, now(clock_ahead)).unwrap()
         };
-        let credentials = Credentials::new(key.id.clone(), &SecretBytes::copy_of(key.secret.as_bytes()), None);
+        let credentials =
+            Credentials::new(key.id.clone(), &SecretBytes::copy_of(key.secret.as_bytes()), None);
         Self { kms: service(Service::Kms), ram: service(Service::Ram), credentials, key: key.clone() }
     }
 
@@ -82,12 +83,16 @@ impl Client {
 
     /// Calls an action, the parameters in the body.
     pub(crate) async fn call(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Value, Refused> {
-        self.try_call(action, parameters).await.unwrap_or_else(|error| panic!("{action} had no answer: {error:?}"))
+        self.try_call(action, parameters)
+            .await
+            .unwrap_or_else(|error| panic!("{action} had no answer: {error:?}"))
     }
 
     /// Calls an action that is to succeed.
     pub(crate) async fn ok(&self, action: &str, parameters: &[(&str, &str)]) -> Value {
-        self.call(action, parameters).await.unwrap_or_else(|refused| panic!("{action} was refused: {refused:?}"))
+        self.call(action, parameters)
+            .await
+            .unwrap_or_else(|refused| panic!("{action} was refused: {refused:?}"))
     }
 
     /// Calls an action that is to be refused; gives status and code.

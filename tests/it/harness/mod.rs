@@ -100,7 +100,10 @@ impl Appliance {
             credentials.to_str().unwrap(),
         ]);
         let said = String::from_utf8_lossy(&made.stderr);
-        assert!(!said.contains("find SoftHSM"), "the tests need SoftHSM: install the Debian package softhsm2");
+        assert!(
+            !said.contains("find SoftHSM"),
+            "the tests need SoftHSM: install the Debian package softhsm2"
+        );
         assert!(made.status.success(), "init failed: {said}");
         let profile: toml::Table = fs::read_to_string(&credentials).unwrap().parse().unwrap();
         let text = |name: &str| profile["default"][name].as_str().unwrap().to_owned();
@@ -292,7 +295,16 @@ impl Appliance {
     /// Everything in the database, in the order of the tables and keys.
     pub(crate) fn rows(&self) -> Vec<String> {
         let database = rusqlite::Connection::open(self.database()).unwrap();
-        let tables = ["settings", "secrets", "versions", "rotations", "users", "access_keys", "policies", "attachments"];
+        let tables = [
+            "settings",
+            "secrets",
+            "versions",
+            "rotations",
+            "users",
+            "access_keys",
+            "policies",
+            "attachments",
+        ];
         let mut rows = Vec::new();
         for table in tables {
             let mut statement = database.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();

@@ -155,7 +155,10 @@ impl Request {
         for (name, value) in &self.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        if !has("content-length") && !has("transfer-encoding") && (self.method == "POST" || !self.body.is_empty()) {
+        if !has("content-length")
+            && !has("transfer-encoding")
+            && (self.method == "POST" || !self.body.is_empty())
+        {
             text.push_str(&format!("content-length: {}\r\n", self.body.len()));
         }
         text.push_str("\r\n");
@@ -249,8 +252,9 @@ pub(crate) struct Reply {
 impl Reply {
     /// The body, which is JSON whatever happened.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| panic!("{} without JSON: {}", self.status, String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| {
+            panic!("{} without JSON: {}", self.status, String::from_utf8_lossy(&self.body))
+        })
     }
 
     /// The code of an error.

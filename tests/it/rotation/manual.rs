@@ -79,6 +79,17 @@ async fn two_secrets_on_one_user_of_an_instance_are_rotated_one_after_the_other(
 }
 
 #[tokio::test]
+async fn a_second_secret_for_the_same_credential_is_refused() {
+    let world = World::new(Kind::Password).await;
+    let config = extended_config(Kind::Password, world.host.instance_id());
+    let value = format!(r#"{{"UserName":"{USER}","Password":"Another-1x"}}"#);
+    let parameters = create_parameters("acs/ecs/again", &config);
+    let all = [&parameters[..], &[("SecretData", &value)]].concat();
+    let refused = world.admin().refused("CreateSecret", &all).await;
+    assert_eq!(refused, (409, "Rejected.ResourceExist".to_owned()));
+}
+
+#[tokio::test]
 async fn the_fifty_first_rotation_within_an_hour_is_throttled() {
     let rotation = "manual_per_hour = 50\nkey_type = \"ed25519\"";
     let world = World::with(Kind::Key, rotation, false).await;
