@@ -17,9 +17,7 @@ pub(crate) struct WipingBuffer {
 
 impl WipingBuffer {
     pub(crate) fn new() -> Self {
-        Self {
-            bytes: Vec::with_capacity(16 * 1024),
-        }
+        Self { bytes: Vec::with_capacity(16 * 1024) }
     }
 
     pub(crate) fn push_u8(&mut self, value: u8) {
@@ -119,11 +117,7 @@ pub(crate) struct Frame<'a> {
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self {
-            bytes: vec![0; 64 * 1024],
-            unread: 0..0,
-            taken: 0..0,
-        }
+        Self { bytes: vec![0; 64 * 1024], unread: 0..0, taken: 0..0 }
     }
 
     /// Room to read into; never empty.
@@ -170,23 +164,13 @@ impl Inbox {
         let end = self.unread.start + LENGTH_BYTES + length;
         self.taken = self.unread.start..end;
         self.unread.start = end;
-        let frame = self
-            .bytes
-            .get(self.taken.start + LENGTH_BYTES..end)
-            .unwrap_or_default();
+        let frame = self.bytes.get(self.taken.start + LENGTH_BYTES..end).unwrap_or_default();
         let mut fields = Fields::new(frame);
-        Ok(Some(Frame {
-            id: fields.u64()?,
-            tag: fields.u8()?,
-            body: fields.rest(),
-        }))
+        Ok(Some(Frame { id: fields.u64()?, tag: fields.u8()?, body: fields.rest() }))
     }
 
     fn wipe_taken(&mut self) {
-        self.bytes
-            .get_mut(self.taken.clone())
-            .unwrap_or_default()
-            .zeroize();
+        self.bytes.get_mut(self.taken.clone()).unwrap_or_default().zeroize();
         self.taken = 0..0;
     }
 }
@@ -194,10 +178,7 @@ impl Inbox {
 impl Drop for Inbox {
     fn drop(&mut self) {
         self.wipe_taken();
-        self.bytes
-            .get_mut(self.unread.clone())
-            .unwrap_or_default()
-            .zeroize();
+        self.bytes.get_mut(self.unread.clone()).unwrap_or_default().zeroize();
     }
 }
 
@@ -222,10 +203,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(Malformed("a field is cut short"))?;
+        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed("a field is cut short"))?;
         self.0 = rest;
         Ok(*taken)
     }
@@ -233,10 +211,7 @@ impl<'a> Fields<'a> {
     /// Bytes behind their length.
     pub(crate) fn sized(&mut self) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(self.u32()?).unwrap_or(usize::MAX);
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(Malformed("a field is cut short"))?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed("a field is cut short"))?;
         self.0 = rest;
         Ok(taken)
     }

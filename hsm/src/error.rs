@@ -109,10 +109,7 @@ impl HsmError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable { .. }
-                | Self::Deadline { .. }
-                | Self::Busy { .. }
-                | Self::Token { .. }
+            Self::Unavailable { .. } | Self::Deadline { .. } | Self::Busy { .. } | Self::Token { .. }
         )
     }
 

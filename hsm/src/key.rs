@@ -73,8 +73,7 @@ mod hex_text {
         let text = String::deserialize(deserializer)?;
         let bytes = HEXLOWER.decode(text.as_bytes()).map_err(D::Error::custom)?;
         let len = bytes.len();
-        T::try_from(bytes)
-            .map_err(|_wrong| D::Error::custom(format!("{len} bytes are too few or too many")))
+        T::try_from(bytes).map_err(|_wrong| D::Error::custom(format!("{len} bytes are too few or too many")))
     }
 }
 
@@ -84,16 +83,9 @@ mod tests {
 
     #[test]
     fn ids_are_written_as_hexadecimal_text() {
-        let key = KeyRef {
-            label: "k".into(),
-            id: [0xab; 16],
-            kind: KeyKind::Integrity,
-        };
+        let key = KeyRef { label: "k".into(), id: [0xab; 16], kind: KeyKind::Integrity };
         let text = serde_json::to_string(&key).unwrap();
-        assert_eq!(
-            text,
-            r#"{"label":"k","id":"abababababababababababababababab","kind":"Integrity"}"#
-        );
+        assert_eq!(text, r#"{"label":"k","id":"abababababababababababababababab","kind":"Integrity"}"#);
         assert_eq!(serde_json::from_str::<KeyRef>(&text).unwrap(), key);
     }
 
@@ -105,10 +97,7 @@ mod tests {
 
     #[test]
     fn wrapped_keys_survive_a_round_trip() {
-        let wrapped = Wrapped {
-            iv: vec![1; 12],
-            ciphertext: vec![2; 48],
-        };
+        let wrapped = Wrapped { iv: vec![1; 12], ciphertext: vec![2; 48] };
         let text = serde_json::to_string(&wrapped).unwrap();
         assert_eq!(serde_json::from_str::<Wrapped>(&text).unwrap(), wrapped);
     }

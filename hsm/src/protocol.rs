@@ -152,10 +152,7 @@ pub(crate) struct Address {
 
 impl Address {
     pub(crate) fn of(key: &KeyRef) -> Self {
-        Self {
-            kind: key.kind,
-            id: key.id,
-        }
+        Self { kind: key.kind, id: key.id }
     }
 
     pub(crate) fn write(self, buffer: &mut WipingBuffer) {
@@ -174,10 +171,7 @@ impl Address {
             3 => KeyKind::AuditSigning,
             _ => return Err(Malformed("an unknown kind of key")),
         };
-        Ok(Self {
-            kind,
-            id: fields.array()?,
-        })
+        Ok(Self { kind, id: fields.array()? })
     }
 }
 
@@ -192,8 +186,7 @@ pub(crate) fn write_failure(buffer: &mut WipingBuffer, id: u64, error: &HsmError
 
 /// Reads the body of a reply that carries a failure.
 pub(crate) fn read_failure(body: &[u8]) -> HsmError {
-    serde_json::from_slice(body)
-        .unwrap_or_else(|_| HsmError::protocol("a failure that cannot be read"))
+    serde_json::from_slice(body).unwrap_or_else(|_| HsmError::protocol("a failure that cannot be read"))
 }
 
 /// Reads a value that travels as JSON.
@@ -226,28 +219,18 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_wire() {
-        for kind in [
-            KeyKind::CustomerMaster,
-            KeyKind::Integrity,
-            KeyKind::AuditSigning,
-        ] {
+        for kind in [KeyKind::CustomerMaster, KeyKind::Integrity, KeyKind::AuditSigning] {
             let mut buffer = WipingBuffer::new();
             let address = Address { kind, id: [9; 16] };
             address.write(&mut buffer);
-            assert_eq!(
-                Address::read(&mut Fields::new(buffer.as_slice())).unwrap(),
-                address
-            );
+            assert_eq!(Address::read(&mut Fields::new(buffer.as_slice())).unwrap(), address);
         }
     }
 
     #[test]
     fn failures_survive_the_wire() {
         let mut buffer = WipingBuffer::new();
-        let error = HsmError::KeyMissing {
-            key: "k".into(),
-            token: "t".into(),
-        };
+        let error = HsmError::KeyMissing { key: "k".into(), token: "t".into() };
         write_failure(&mut buffer, 5, &error);
         let mut fields = Fields::new(buffer.as_slice());
         fields.u32().unwrap();

@@ -56,7 +56,14 @@ impl ApiError {
         status: u16,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { code: code.into(), status, message: message.into(), detail: None, retry_after_ms: None, cause: None }
+        Self {
+            code: code.into(),
+            status,
+            message: message.into(),
+            detail: None,
+            retry_after_ms: None,
+            cause: None,
+        }
     }
 
     /// 400 `InvalidParameter`.
@@ -108,10 +115,7 @@ impl ApiError {
     /// 503 `ServiceUnavailableTemporary`.
     #[must_use]
     pub fn unavailable(what: &'static str) -> Self {
-        Self {
-            retry_after_ms: Some(1_000),
-            ..Self::new("ServiceUnavailableTemporary", 503, what)
-        }
+        Self { retry_after_ms: Some(1_000), ..Self::new("ServiceUnavailableTemporary", 503, what) }
     }
 
     /// 400 `UnsupportedOperation`.
@@ -154,9 +158,11 @@ impl From<AuthError> for ApiError {
             AuthError::UnknownKey => {
                 Self::new("InvalidAccessKeyId.NotFound", 404, "The AccessKeyId does not exist.")
             }
-            AuthError::InactiveKey => {
-                Self::new("Forbidden.AccessKey", 403, "The access key is not active: activate it, or use another.")
-            }
+            AuthError::InactiveKey => Self::new(
+                "Forbidden.AccessKey",
+                403,
+                "The access key is not active: activate it, or use another.",
+            ),
             // The gate adds the string to sign.
             AuthError::BadSignature => Self::new("SignatureDoesNotMatch", 400, "The signature does not fit."),
             AuthError::NonceUsed => Self::new(
@@ -177,8 +183,12 @@ impl From<AuthError> for ApiError {
 impl From<SealError> for ApiError {
     fn from(error: SealError) -> Self {
         let public = match &error {
-            SealError::Token(_) => Self::unavailable("The hardware security module cannot be reached now: try again."),
-            SealError::Format(_) | SealError::NotAuthentic | SealError::Local | SealError::UnknownKey => Self::internal(),
+            SealError::Token(_) => {
+                Self::unavailable("The hardware security module cannot be reached now: try again.")
+            }
+            SealError::Format(_) | SealError::NotAuthentic | SealError::Local | SealError::UnknownKey => {
+                Self::internal()
+            }
         };
         public.because(&error)
     }
@@ -246,14 +256,20 @@ impl From<RotationError> for ApiError {
     fn from(error: RotationError) -> Self {
         match error {
             RotationError::InProgress | RotationError::NotDue => Self::from(VaultError::Rotating),
-            RotationError::NotManaged => Self::unsupported("Secrets of type Generic are not rotated by the service."),
+            RotationError::NotManaged => {
+                Self::unsupported("Secrets of type Generic are not rotated by the service.")
+            }
             RotationError::NotYet(what) => Self::unsupported(what),
             RotationError::NoCloud => Self::unsupported(
                 "No Cloud Assistant endpoint is configured, so no instance can be rotated: see the [cloud] section of the configuration.",
             ),
             RotationError::Throttled { retry_after_ms } => Self {
                 retry_after_ms: Some(retry_after_ms),
-                ..Self::new("Rejected.Throttling", 429, "The limit of manual rotations in an hour is reached: try later.")
+                ..Self::new(
+                    "Rejected.Throttling",
+                    429,
+                    "The limit of manual rotations in an hour is reached: try later.",
+                )
             },
             RotationError::Material => Self::internal(),
             RotationError::Vault(error) => error.into(),

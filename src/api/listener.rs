@@ -152,6 +152,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, server: Server, mut 
     let session = stream.get_ref().1;
     let peer = Arc::new(Peer {
         address: address.ip(),
+        address_text: address.ip().to_canonical().to_string().into(),
         tls_version: match session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",

@@ -11,7 +11,8 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    SubjectKeyIdentifier,
 };
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
 use strongroom_hsm::SecretBytes;
@@ -62,7 +63,8 @@ pub(super) fn make(vault: &str, names: &[String]) -> Result<Certificates, ErrorS
     builder.append_extension(alternatives)?;
     let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(Some(&ca), None))?;
     builder.append_extension(identifier)?;
-    let authority = AuthorityKeyIdentifier::new().keyid(true).build(&builder.x509v3_context(Some(&ca), None))?;
+    let authority =
+        AuthorityKeyIdentifier::new().keyid(true).build(&builder.x509v3_context(Some(&ca), None))?;
     builder.append_extension(authority)?;
     builder.sign(&ca_key, MessageDigest::sha256())?;
     let server = builder.build();

@@ -30,10 +30,15 @@ fn binding<'a>(config: &'a Config, access_key_id: &'a str) -> Binding<'a> {
 }
 
 /// The way to the instances, if one is configured and has credentials.
-pub(super) async fn commander(config: &Config, opened: &Opened) -> Result<Option<Arc<dyn Commander>>, ApplianceError> {
+pub(super) async fn commander(
+    config: &Config,
+    opened: &Opened,
+) -> Result<Option<Arc<dyn Commander>>, ApplianceError> {
     let Some(cloud) = &config.cloud else { return Ok(None) };
     let Some(row) = opened.store.setting(CREDENTIALS).await? else {
-        tracing::warn!("no cloud credentials are stored, so no instance can be rotated: run `strongroom cloud credentials`");
+        tracing::warn!(
+            "no cloud credentials are stored, so no instance can be rotated: run `strongroom cloud credentials`"
+        );
         return Ok(None);
     };
     let kept: CloudCredentials = opened.integrity.check("settings", CREDENTIALS, &row)?;
@@ -54,7 +59,8 @@ pub(super) async fn commander(config: &Config, opened: &Opened) -> Result<Option
             windows: cloud.windows_command.clone(),
         },
     };
-    let settings = Settings { region: config.region.clone(), delivery, pace: Duration::from_millis(cloud.pace_ms) };
+    let settings =
+        Settings { region: config.region.clone(), delivery, pace: Duration::from_millis(cloud.pace_ms) };
     Ok(Some(Arc::new(Client::new(rpc, Arc::new(credentials), settings, for_clients()))))
 }
 

@@ -248,7 +248,8 @@ impl Config {
     ///
     /// [`ConfigError`], which names the setting.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let config: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
         config.check()?;
@@ -256,11 +257,16 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let value = |holds: bool, name, rule| if holds { Ok(()) } else { Err(ConfigError::Value { name, rule }) };
+        let value =
+            |holds: bool, name, rule| if holds { Ok(()) } else { Err(ConfigError::Value { name, rule }) };
         value(self.data_dir.is_absolute(), "data_dir", "an absolute path")?;
         value(self.hsm.module.is_absolute(), "hsm.module", "an absolute path")?;
         value((1..=64).contains(&self.hsm.sessions), "hsm.sessions", "from 1 to 64")?;
-        value((1..=60).contains(&self.hsm.call_deadline_seconds), "hsm.call_deadline_seconds", "from 1 to 60")?;
+        value(
+            (1..=60).contains(&self.hsm.call_deadline_seconds),
+            "hsm.call_deadline_seconds",
+            "from 1 to 60",
+        )?;
         value(self.cache.data_key_seconds <= 300, "cache.data_key_seconds", "at most 300")?;
         value((1..=1_000).contains(&self.rotation.concurrency), "rotation.concurrency", "from 1 to 1000")?;
         value(

@@ -87,7 +87,9 @@ pub async fn doctor(config: Config) -> Vec<Finding> {
 
 fn folder(config: &Config) -> Finding {
     match fs::metadata(&config.data_dir) {
-        Ok(meta) if meta.mode() & 0o077 == 0 => ok("folder", format!("{} is closed to others", config.data_dir.display())),
+        Ok(meta) if meta.mode() & 0o077 == 0 => {
+            ok("folder", format!("{} is closed to others", config.data_dir.display()))
+        }
         Ok(_) => warning(
             "folder",
             format!("{} may be entered by others", config.data_dir.display()),
@@ -102,15 +104,16 @@ fn certificate(config: &Config) -> Finding {
         return fault("certificate", &error);
     }
     let file = config.path(&config.tls.certificate);
-    let left = fs::read(&file)
-        .ok()
-        .and_then(|pem| openssl::x509::X509::from_pem(&pem).ok())
-        .and_then(|certificate| {
+    let left = fs::read(&file).ok().and_then(|pem| openssl::x509::X509::from_pem(&pem).ok()).and_then(
+        |certificate| {
             let now = openssl::asn1::Asn1Time::days_from_now(0).ok()?;
             Some(now.diff(certificate.not_after()).ok()?.days)
-        });
+        },
+    );
     match left {
-        Some(days) if days > 30 => ok("certificate", format!("fits its key and is valid for {days} more days")),
+        Some(days) if days > 30 => {
+            ok("certificate", format!("fits its key and is valid for {days} more days"))
+        }
         Some(days) => warning(
             "certificate",
             format!("is valid for {days} more days"),
@@ -138,10 +141,18 @@ async fn token(keys: &strongroom_hsm::KeyService) -> Finding {
         Ok(report) => report,
         Err(error) => return fault("token", &error),
     };
-    let absent: Vec<&str> = report.mechanisms.iter().filter(|m| !m.present).map(|m| m.name.as_str()).collect();
-    let failed: Vec<&str> = report.self_tests.iter().filter(|t| t.failure.is_some()).map(|t| t.name.as_str()).collect();
+    let absent: Vec<&str> =
+        report.mechanisms.iter().filter(|m| !m.present).map(|m| m.name.as_str()).collect();
+    let failed: Vec<&str> =
+        report.self_tests.iter().filter(|t| t.failure.is_some()).map(|t| t.name.as_str()).collect();
     if absent.is_empty() && failed.is_empty() {
-        return ok("token", format!("{} {}, serial {}, keys as they were made", report.manufacturer, report.model, report.serial));
+        return ok(
+            "token",
+            format!(
+                "{} {}, serial {}, keys as they were made",
+                report.manufacturer, report.model, report.serial
+            ),
+        );
     }
     Finding {
         level: Level::Fault,
@@ -153,9 +164,15 @@ async fn token(keys: &strongroom_hsm::KeyService) -> Finding {
 
 fn cloud(config: &Config, credentials: Result<bool, ApplianceError>) -> Finding {
     match (&config.cloud, credentials) {
-        (None, _) => warning("cloud", "no Cloud Assistant is configured: no instance can be rotated", "add [cloud] to the configuration"),
+        (None, _) => warning(
+            "cloud",
+            "no Cloud Assistant is configured: no instance can be rotated",
+            "add [cloud] to the configuration",
+        ),
         (Some(cloud), Ok(true)) => ok("cloud", format!("instances are reached by way of {}", cloud.endpoint)),
-        (Some(_), Ok(false)) => warning("cloud", "no credentials for the cloud are stored", "run `strongroom cloud credentials`"),
+        (Some(_), Ok(false)) => {
+            warning("cloud", "no credentials for the cloud are stored", "run `strongroom cloud credentials`")
+        }
         (Some(_), Err(error)) => fault("cloud", &error),
     }
 }

@@ -80,7 +80,9 @@ pub enum ApplianceError {
     #[error("prepare the client for Cloud Assistant")]
     Cloud(#[source] crate::rpc::client::ClientError),
     /// The limit of open files does not hold the connections.
-    #[error("the limit of open files is {current}, and {needed} are needed: set LimitNOFILE, or lower limits.connections")]
+    #[error(
+        "the limit of open files is {current}, and {needed} are needed: set LimitNOFILE, or lower limits.connections"
+    )]
     Files {
         /// Connections and what else is open.
         needed: u64,
@@ -97,7 +99,9 @@ impl ApplianceError {
         move |source| Self::File { deed, path: path.to_owned(), source }
     }
 
-    pub(super) fn tls<E: Into<Box<dyn std::error::Error + Send + Sync>>>(what: &'static str) -> impl FnOnce(E) -> Self {
+    pub(super) fn tls<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        what: &'static str,
+    ) -> impl FnOnce(E) -> Self {
         move |source| Self::Tls { what, source: source.into() }
     }
 }

@@ -61,16 +61,7 @@ pub(super) async fn open(config: &Config) -> Result<Opened, ApplianceError> {
         Arc::new(DataKeyCache::new(config.cache.data_keys.max(1), time_to_live))
     });
     let sealer = Sealer::new(service.clone(), vault.masters(), data_keys.clone());
-    Ok(Opened {
-        clock,
-        blocking,
-        store,
-        keys: service,
-        integrity,
-        sealer,
-        data_keys,
-        origin: vault.origin,
-    })
+    Ok(Opened { clock, blocking, store, keys: service, integrity, sealer, data_keys, origin: vault.origin })
 }
 
 /// The whole appliance, not yet listening.
@@ -90,10 +81,8 @@ pub(super) struct Parts {
 pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
     // The journal first: its lock also keeps a second appliance away.
     let directory = config.path(Path::new(AUDIT));
-    let settings = Settings::new(EventId::new(
-        u64::try_from(SystemClock.now().millis()).unwrap_or(0),
-        random(),
-    ));
+    let settings =
+        Settings::new(EventId::new(u64::try_from(SystemClock.now().millis()).unwrap_or(0), random()));
     let audit = Journal::open(&directory, &settings)?;
     let opened = open(config).await?;
     let recorder = Recorder::new(Arc::new(audit.journal.clone()));

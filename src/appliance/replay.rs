@@ -75,13 +75,17 @@ pub(super) const UNKNOWN_OUTCOME: &str = "OutcomeUnknown";
 /// Takes every nonce that a request still acceptable at `now` has used, so
 /// that a restart opens no window for replays; gives the changes that were begun
 /// and have no outcome on record. Blocks.
-pub(super) fn look_back(directory: &Path, identities: &Identities, now: Timestamp) -> Result<Vec<Begun>, AuditError> {
+pub(super) fn look_back(
+    directory: &Path,
+    identities: &Identities,
+    now: Timestamp,
+) -> Result<Vec<Begun>, AuditError> {
     // A request signed a window ahead stays acceptable for two.
     let since = now.plus_seconds(-2 * CLOCK_WINDOW_SECONDS).millis();
     let mut count = FIRST;
     loop {
         let mut tail = Tail::open(directory, count)?;
-        let (mut seen, mut reaches) = (0_usize, false);
+        let (mut seen, mut reaches, mut oldest) = (0_usize, false, now.millis());
         let mut begun: BTreeMap<String, String> = BTreeMap::new();
         while let Some(line) = tail.read()? {
             seen += 1;
@@ -96,6 +100,7 @@ pub(super) fn look_back(directory: &Path, identities: &Identities, now: Timestam
                 (None, Some(told)) => drop(begun.remove(told)),
                 (None, None) => {}
             }
+            oldest = oldest.min(event.additional_event_data.event_time_ms);
             if event.additional_event_data.event_time_ms < since {
                 reaches = true;
                 continue;
@@ -111,6 +116,10 @@ pub(super) fn look_back(directory: &Path, identities: &Identities, now: Timestam
             let begun = begun.into_iter().map(|(request_id, action)| Begun { request_id, action });
             return Ok(begun.collect());
         }
-        count = count.saturating_mul(16);
+        // As many as the window holds at the pace of those that were seen, and some more.
+        let covered = now.millis().saturating_sub(oldest).max(1);
+        let window = now.millis().saturating_sub(since);
+        let times = usize::try_from(window / covered).unwrap_or(usize::MAX).saturating_add(2);
+        count = count.saturating_mul(times.saturating_mul(2));
     }
 }

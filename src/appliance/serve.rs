@@ -38,8 +38,8 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     let begun = begun.unwrap_or(Err(crate::audit::AuditError::Closed))?;
     note_start(&config, &parts, &begun).await?;
     let listener = TcpListener::bind(&config.listen).await;
-    let listener = listener
-        .map_err(|source| ApplianceError::Listen { address: config.listen.clone(), source })?;
+    let listener =
+        listener.map_err(|source| ApplianceError::Listen { address: config.listen.clone(), source })?;
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(alarm::watch(
         config.clone(),
@@ -79,7 +79,9 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     if let Some(sweeper) = sweeper {
         sweeper.abort();
     }
-    notes(&config, &parts).with("ApplianceStop", &[], async |event| parts.recorder.note_despite_block(event).await).await?;
+    notes(&config, &parts)
+        .with("ApplianceStop", &[], async |event| parts.recorder.note_despite_block(event).await)
+        .await?;
     parts.opened.keys.stop().await;
     parts.journal.close().await;
     let stats = parts.journal.stats();
@@ -101,7 +103,9 @@ async fn note_start(config: &Config, parts: &Parts, begun: &[Begun]) -> Result<(
     if let Some(torn) = &parts.recovered {
         let bytes = torn.bytes.to_string();
         let facts = [("Bytes", bytes.as_str())];
-        notes.with("AuditTailRecovered", &facts, async |event| parts.recorder.note_despite_block(event).await).await?;
+        notes
+            .with("AuditTailRecovered", &facts, async |event| parts.recorder.note_despite_block(event).await)
+            .await?;
         tracing::warn!(bytes = torn.bytes, "the audit journal had an interrupted write at its end");
     }
     let seq = parts.head.seq.to_string();
@@ -111,12 +115,16 @@ async fn note_start(config: &Config, parts: &Parts, begun: &[Begun]) -> Result<(
         ("AuditHead", seq.as_str()),
         ("TokenSerial", serial.as_str()),
     ];
-    notes.with("ApplianceStart", &facts, async |event| parts.recorder.note_despite_block(event).await).await?;
+    notes
+        .with("ApplianceStart", &facts, async |event| parts.recorder.note_despite_block(event).await)
+        .await?;
     // A crash came between the intent and the outcome: the change either is
     // wholly in the database or not at all, and the journal says that much.
     for change in begun {
         let facts = [("BegunRequestId", change.request_id.as_str()), ("EventName", change.action.as_str())];
-        notes.with(UNKNOWN_OUTCOME, &facts, async |event| parts.recorder.note_despite_block(event).await).await?;
+        notes
+            .with(UNKNOWN_OUTCOME, &facts, async |event| parts.recorder.note_despite_block(event).await)
+            .await?;
     }
     Ok(())
 }

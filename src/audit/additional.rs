@@ -57,22 +57,13 @@ pub struct Authorization<'a> {
     /// The decision on the whole request.
     pub decision: AuthorizationDecision,
     /// The layer that decided: `identity`, `session`, `resource`, ...
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub layer: Option<&'a str>,
     /// The policy that decided, if one did.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub policy_name: Option<&'a str>,
     /// Its version.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub policy_version: Option<&'a str>,
     /// Its statement, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,10 +72,7 @@ pub struct Authorization<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_set_version: Option<u64>,
     /// The single questions that were asked.
-    #[serde(
-        skip_serializing_if = "<[_]>::is_empty",
-        serialize_with = "some_checks"
-    )]
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "some_checks")]
     pub checks: &'a [Check<'a>],
 }
 
@@ -161,22 +149,13 @@ pub enum RotationPhase {
 #[serde(rename_all = "camelCase")]
 pub struct CloudAssistant<'a> {
     /// Id of the run.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub invoke_id: Option<&'a str>,
     /// Id of the command.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub command_id: Option<&'a str>,
     /// Id of the instance.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub instance_id: Option<&'a str>,
     /// What the command ended with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -194,10 +173,7 @@ pub struct Tls<'a> {
     #[serde(serialize_with = "text::short")]
     pub cipher_suite: &'a str,
     /// Lower-case hexadecimal SHA-256 of the client's certificate.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub client_cert_sha256: Option<&'a str>,
 }
 
@@ -213,10 +189,7 @@ pub(super) struct Dated<'d, 'a> {
 
 impl<'a> AdditionalEventData<'a> {
     pub(super) fn at(&self, time_ms: u64) -> Dated<'_, 'a> {
-        Dated {
-            data: self,
-            time_ms,
-        }
+        Dated { data: self, time_ms }
     }
 }
 
@@ -226,11 +199,7 @@ impl Serialize for Dated<'_, '_> {
         let mut map = out.serialize_map(None)?;
         map.serialize_entry("eventTimeMs", &self.time_ms)?;
         some(&mut map, "authorization", data.authorization.as_ref())?;
-        some(
-            &mut map,
-            "secretVersionId",
-            data.secret_version_id.map(Short),
-        )?;
+        some(&mut map, "secretVersionId", data.secret_version_id.map(Short))?;
         if !data.secret_version_stages.is_empty() {
             map.serialize_entry("secretVersionStages", data.secret_version_stages)?;
         }

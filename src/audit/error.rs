@@ -78,11 +78,7 @@ pub enum AuditError {
 impl AuditError {
     /// Makes an [`AuditError::Io`] of a cause.
     pub(super) fn io(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            deed,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { deed, path: path.to_owned(), source }
     }
 
     /// The error and its causes on one line.

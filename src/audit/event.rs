@@ -87,9 +87,7 @@ impl Event<'_> {
         self.serialize(&mut out).map_err(AuditError::Encode)?;
         match bytes.len() <= MAX_EVENT_BYTES {
             true => Ok(Encoded(bytes)),
-            false => Err(AuditError::TooLarge {
-                limit: MAX_EVENT_BYTES,
-            }),
+            false => Err(AuditError::TooLarge { limit: MAX_EVENT_BYTES }),
         }
     }
 }
@@ -122,9 +120,7 @@ impl EventId {
     /// Combines a time in milliseconds since 1970 with 74 of 80 random bits.
     #[must_use]
     pub fn new(time_ms: u64, random: [u8; 10]) -> Self {
-        let random = random
-            .iter()
-            .fold(0_u128, |sum, byte| (sum << 8) | u128::from(*byte));
+        let random = random.iter().fold(0_u128, |sum, byte| (sum << 8) | u128::from(*byte));
         let time = u128::from(time_ms & 0xffff_ffff_ffff) << 80;
         let version = 0x7_u128 << 76;
         let variant = 0b10_u128 << 62;
@@ -208,25 +204,16 @@ pub struct UserIdentity<'a> {
     #[serde(rename = "type")]
     pub kind: IdentityType,
     /// Account id, user id, or `ROLEID:SESSION`.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub principal_id: Option<&'a str>,
     /// Account of the caller.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub account_id: Option<&'a str>,
     /// User name; `ROLE:SESSION` for roles, `root` for the account.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short_cow")]
     pub user_name: Option<Cow<'a, str>>,
     /// Access key id in clear; as claimed when nobody was authenticated.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::short_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::short_option")]
     pub access_key_id: Option<&'a str>,
     /// For temporary credentials: their session.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,11 +261,7 @@ impl Serialize for SessionContext {
             fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
                 let mut map = out.serialize_map(Some(2))?;
                 map.serialize_entry("creationDate", &Seconds(self.0.creation_ms))?;
-                let mfa = if self.0.mfa_authenticated {
-                    "true"
-                } else {
-                    "false"
-                };
+                let mfa = if self.0.mfa_authenticated { "true" } else { "false" };
                 map.serialize_entry("mfaAuthenticated", mfa)?;
                 map.end()
             }
@@ -341,12 +324,7 @@ struct Names<'a>(&'a [&'a str]);
 
 impl Serialize for Names<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_seq(
-            self.0
-                .iter()
-                .take(MAX_RESOURCE_NAMES)
-                .map(|name| Short(name)),
-        )
+        out.collect_seq(self.0.iter().take(MAX_RESOURCE_NAMES).map(|name| Short(name)))
     }
 }
 

@@ -65,11 +65,7 @@ fn written(event: &Event<'_>) -> Value {
 #[test]
 fn a_read_looks_as_the_vendor_writes_it() {
     let resource = "acs:kms:cn-hangzhou:1234567890123456:secret/acs/ecs/i-bp1web/root";
-    let checks = [Check {
-        action: "kms:GetSecretValue",
-        resource,
-        decision: AuthorizationDecision::Allow,
-    }];
+    let checks = [Check { action: "kms:GetSecretValue", resource, decision: AuthorizationDecision::Allow }];
     assert_eq!(
         written(&read(&checks)),
         json!({
@@ -107,10 +103,7 @@ fn a_refused_role_session_names_code_session_and_layer() {
     });
     event.identity = UserIdentity {
         user_name: Some("ci:ci-42".into()),
-        session_context: Some(SessionContext {
-            creation_ms: 1_772_352_000_000,
-            mfa_authenticated: false,
-        }),
+        session_context: Some(SessionContext { creation_ms: 1_772_352_000_000, mfa_authenticated: false }),
         ..UserIdentity::of(IdentityType::AssumedRole)
     };
     let json = written(&event);
@@ -132,10 +125,7 @@ fn every_text_of_a_client_is_cut_and_stays_on_one_line() {
     event.source_ip = &long;
     event.user_agent = Some(&long);
     event.vpc_id = Some(&long);
-    event.error = Some(EventError {
-        code: &long,
-        message: &long,
-    });
+    event.error = Some(EventError { code: &long, message: &long });
     event.identity.access_key_id = Some(&long);
     event.identity.user_name = Some(long.as_str().into());
     let names: Vec<&str> = vec![&long; 1000];
@@ -147,13 +137,7 @@ fn every_text_of_a_client_is_cut_and_stays_on_one_line() {
     assert!(!encoded.as_bytes().iter().any(|byte| *byte < 0x20));
     let json = written(&event);
     assert_eq!(json["userAgent"].as_str().unwrap().chars().count(), 512);
-    assert!(
-        json["requestParameters"]["SecretName"]
-            .as_str()
-            .unwrap()
-            .len()
-            <= 1024
-    );
+    assert!(json["requestParameters"]["SecretName"].as_str().unwrap().len() <= 1024);
 }
 
 #[test]

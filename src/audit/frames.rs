@@ -63,11 +63,7 @@ pub(super) struct Frames<R> {
 impl<R: BufRead> Frames<R> {
     /// Reads frames from `reader`, which stands at `offset` of its file.
     pub(super) fn new(reader: R, offset: u64) -> Self {
-        Self {
-            reader,
-            offset,
-            body: Vec::new(),
-        }
+        Self { reader, offset, body: Vec::new() }
     }
 
     /// The body of the next frame, or `None` at the end of the file.
@@ -136,12 +132,7 @@ impl Chain {
     /// A chain whose next record is number `seq + 1`; without a hash the first
     /// record's predecessor is taken on trust.
     pub(super) fn new(seq: u64, hash: Option<Hash>) -> Self {
-        Self {
-            seq,
-            hash,
-            boot: String::new(),
-            mono_ns: 0,
-        }
+        Self { seq, hash, boot: String::new(), mono_ns: 0 }
     }
 
     /// Takes the next record, or says what is wrong with it.
@@ -179,9 +170,6 @@ impl Chain {
 
     /// The last record, if its hash is known.
     pub(super) fn head(&self) -> Option<Head> {
-        self.hash.map(|hash| Head {
-            seq: self.seq,
-            hash,
-        })
+        self.hash.map(|hash| Head { seq: self.seq, hash })
     }
 }

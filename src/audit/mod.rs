@@ -37,8 +37,8 @@ pub use additional::{
 };
 pub use error::AuditError;
 pub use event::{
-    Encoded, Event, EventAccess, EventError, EventId, EventType, INTERNAL, IdentityType,
-    SessionContext, UserIdentity,
+    Encoded, Event, EventAccess, EventError, EventId, EventType, INTERNAL, IdentityType, SessionContext,
+    UserIdentity,
 };
 pub use frames::Fault;
 pub use journal::{Append, Journal, Opened, Recorded, Settings, Stats, Status};

@@ -89,10 +89,7 @@ impl<'a> RequestParameters<'a> {
     /// An empty list with room for `count` parameters.
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
-        Self {
-            items: Vec::with_capacity(count.min(MAX_PARAMETERS)),
-            ..Self::default()
-        }
+        Self { items: Vec::with_capacity(count.min(MAX_PARAMETERS)), ..Self::default() }
     }
 
     /// Adds a parameter known to be harmless; its value is cut at 1 KiB.
@@ -188,9 +185,7 @@ impl<'a> RequestParameters<'a> {
 }
 
 fn is_always_masked(name: &str) -> bool {
-    ALWAYS_MASKED
-        .iter()
-        .any(|masked| masked.eq_ignore_ascii_case(name))
+    ALWAYS_MASKED.iter().any(|masked| masked.eq_ignore_ascii_case(name))
 }
 
 fn digest_of<'a>(blob: &[u8]) -> Value<'a> {
@@ -199,10 +194,7 @@ fn digest_of<'a>(blob: &[u8]) -> Value<'a> {
     for (to, from) in sha256.iter_mut().zip(digest.as_ref()) {
         *to = *from;
     }
-    Value::Digest {
-        bytes: blob.len(),
-        sha256,
-    }
+    Value::Digest { bytes: blob.len(), sha256 }
 }
 
 impl Serialize for RequestParameters<'_> {
@@ -260,10 +252,7 @@ mod tests {
         let mut list = RequestParameters::new();
         list.known("SignatureNonce", "n-1");
         list.known("PasswordLength", "32");
-        assert_eq!(
-            written(&list),
-            json!({"SignatureNonce": "n-1", "PasswordLength": "32"})
-        );
+        assert_eq!(written(&list), json!({"SignatureNonce": "n-1", "PasswordLength": "32"}));
     }
 
     #[test]
@@ -278,9 +267,7 @@ mod tests {
     #[test]
     fn huge_requests_stay_small_in_the_record() {
         let value = "v".repeat(1 << 20);
-        let names: Vec<String> = (0..1000)
-            .map(|n| format!("P{n}{}", "x".repeat(500)))
-            .collect();
+        let names: Vec<String> = (0..1000).map(|n| format!("P{n}{}", "x".repeat(500))).collect();
         let mut list = RequestParameters::new();
         for name in names.iter().take(100) {
             list.known(text::head(name, MAX_NAME_BYTES), value.as_str());
@@ -302,10 +289,7 @@ mod tests {
         list.ciphertext("CiphertextBlob", b"abc");
         list.ciphertext("SecretData", b"abc");
         let json = written(&list);
-        assert_eq!(
-            json["PolicyDocument"]["length"],
-            json!(MAX_DOCUMENT_BYTES + 1)
-        );
+        assert_eq!(json["PolicyDocument"]["length"], json!(MAX_DOCUMENT_BYTES + 1));
         assert_eq!(json["Small"], json!("{}"));
         assert_eq!(
             json["CiphertextBlob"]["sha256"],

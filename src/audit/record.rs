@@ -118,9 +118,7 @@ pub(super) fn write_frame(
     event: &[u8],
 ) -> Result<Head, AuditError> {
     const BODY_END: &[u8] = b"}";
-    let too_large = || AuditError::TooLarge {
-        limit: MAX_BODY_BYTES,
-    };
+    let too_large = || AuditError::TooLarge { limit: MAX_BODY_BYTES };
     let seq = head.seq.checked_add(1).ok_or_else(too_large)?;
 
     prefix.clear();
@@ -144,10 +142,7 @@ pub(super) fn write_frame(
         checksum = crc32c::crc32c_append(checksum, part);
     }
     buffer.extend_from_slice(&checksum.to_be_bytes());
-    Ok(Head {
-        seq,
-        hash: Hash::of_body(&[prefix, event, BODY_END]),
-    })
+    Ok(Head { seq, hash: Hash::of_body(&[prefix, event, BODY_END]) })
 }
 
 /// The parts of a body.
@@ -177,13 +172,7 @@ impl<'b> Body<'b> {
             false => Hash::parse(prev)?,
         };
         let object = event.len() >= 2 && event.starts_with(b"{") && event.ends_with(b"}");
-        object.then_some(Self {
-            seq,
-            prev,
-            boot,
-            mono_ns,
-            event,
-        })
+        object.then_some(Self { seq, prev, boot, mono_ns, event })
     }
 }
 
@@ -202,9 +191,7 @@ fn quoted(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"\"")?;
     let end = text.iter().position(|byte| *byte == b'"')?;
     let (inner, rest) = text.split_at_checked(end)?;
-    let plain = inner
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let plain = inner.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
     plain.then_some((str::from_utf8(inner).ok()?, rest.strip_prefix(b"\"")?))
 }
 
@@ -215,10 +202,7 @@ mod tests {
     const BOOT: &str = "019CA846-B148-7BAB-ABAB-ABABABABABAB";
 
     fn start() -> Head {
-        Head {
-            seq: 0,
-            hash: Hash::of_origin("strongroom/test"),
-        }
+        Head { seq: 0, hash: Hash::of_origin("strongroom/test") }
     }
 
     #[test]
@@ -226,21 +210,9 @@ mod tests {
         let (mut buffer, mut prefix) = (Vec::new(), Vec::new());
         let head = write_frame(&mut buffer, &mut prefix, &start(), BOOT, 7, b"{\"a\":1}").unwrap();
         let body = &buffer[4..buffer.len() - 4];
-        assert_eq!(
-            buffer[..4],
-            u32::try_from(body.len()).unwrap().to_be_bytes()
-        );
-        assert_eq!(
-            buffer[buffer.len() - 4..],
-            crc32c::crc32c(body).to_be_bytes()
-        );
-        assert_eq!(
-            head,
-            Head {
-                seq: 1,
-                hash: Hash::of_body(&[body])
-            }
-        );
+        assert_eq!(buffer[..4], u32::try_from(body.len()).unwrap().to_be_bytes());
+        assert_eq!(buffer[buffer.len() - 4..], crc32c::crc32c(body).to_be_bytes());
+        assert_eq!(head, Head { seq: 1, hash: Hash::of_body(&[body]) });
         let parts = Body::parse(body).unwrap();
         assert_eq!((parts.seq, parts.mono_ns, parts.boot), (1, 7, BOOT));
         assert_eq!((parts.prev, parts.event), (start().hash, &b"{\"a\":1}"[..]));

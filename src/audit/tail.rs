@@ -96,10 +96,7 @@ impl Tail {
             }
         }
         let Some((segment, offset, seq)) = place else {
-            return Err(AuditError::NotAJournal {
-                path: directory.to_owned(),
-                lacks: "every segment",
-            });
+            return Err(AuditError::NotAJournal { path: directory.to_owned(), lacks: "every segment" });
         };
         Self::at(directory, segment, offset, seq)
     }
@@ -144,8 +141,7 @@ impl Tail {
     fn at(directory: &Path, segment: u64, offset: u64, seq: u64) -> Result<Self, AuditError> {
         let path = segment::path_of(directory, segment);
         let mut file = File::open(&path).map_err(AuditError::io("open", &path))?;
-        file.seek(SeekFrom::Start(offset))
-            .map_err(AuditError::io("read", &path))?;
+        file.seek(SeekFrom::Start(offset)).map_err(AuditError::io("read", &path))?;
         Ok(Self {
             directory: directory.to_owned(),
             segment,
@@ -158,12 +154,7 @@ impl Tail {
     /// The next whole frame of this segment.
     fn frame(&mut self) -> Result<Option<Line>, AuditError> {
         let path = segment::path_of(&self.directory, self.segment);
-        let damaged = |offset, seq, fault| AuditError::Damaged {
-            path: path.clone(),
-            offset,
-            seq,
-            fault,
-        };
+        let damaged = |offset, seq, fault| AuditError::Damaged { path: path.clone(), offset, seq, fault };
         let (offset, seq) = (self.offset, self.next_seq);
         let body = match self.frames.read().map_err(AuditError::io("read", &path))? {
             Some(Ok(body)) => body,
@@ -180,11 +171,7 @@ impl Tail {
             Some(_) => return Err(damaged(offset, seq, Fault::Sequence)),
             None => return Err(damaged(offset, seq, Fault::Form)),
         }
-        let line = Line {
-            seq,
-            hash: Hash::of_body(&[body]),
-            body: body.to_vec(),
-        };
+        let line = Line { seq, hash: Hash::of_body(&[body]), body: body.to_vec() };
         self.offset = self.frames.offset();
         self.next_seq = seq.saturating_add(1);
         Ok(Some(line))

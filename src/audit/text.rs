@@ -35,10 +35,7 @@ pub(super) fn short_option<S: Serializer>(text: &Option<&str>, out: S) -> Result
 
 /// Writes a user agent cut to 512 characters.
 pub(super) fn user_agent<S: Serializer>(text: &str, out: S) -> Result<S::Ok, S::Error> {
-    let bytes = text
-        .char_indices()
-        .nth(MAX_AGENT_CHARS)
-        .map_or(text.len(), |(at, _)| at);
+    let bytes = text.char_indices().nth(MAX_AGENT_CHARS).map_or(text.len(), |(at, _)| at);
     out.serialize_str(text.get(..bytes).unwrap_or_default())
 }
 
@@ -120,13 +117,9 @@ mod tests {
 
     #[test]
     fn what_ends_a_line_in_any_tool_is_escaped() {
-        let hostile =
-            "a\nb\r\u{b}\u{c}\u{1b}[2J\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\u{202e}\u{feff}é名";
+        let hostile = "a\nb\r\u{b}\u{c}\u{1b}[2J\u{7f}\u{85}\u{9b}\u{2028}\u{2029}\u{202e}\u{feff}é名";
         let json = written(hostile);
-        assert!(
-            !json.chars().any(|c| c.is_control() || is_hostile(c)),
-            "{json}"
-        );
+        assert!(!json.chars().any(|c| c.is_control() || is_hostile(c)), "{json}");
         assert!(json.ends_with("é名\""));
         assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);
     }

@@ -29,10 +29,7 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self {
-            anchor: None,
-            clock_tolerance_ms: 60_000,
-        }
+        Self { anchor: None, clock_tolerance_ms: 60_000 }
     }
 }
 
@@ -124,15 +121,10 @@ pub fn verify(directory: &Path, options: &VerifyOptions) -> Report {
         Ok(()) if run.report.missing.is_empty() => Outcome::Intact,
         Ok(()) => Outcome::Incomplete,
         Err(Stop::At(outcome)) => outcome,
-        Err(Stop::Error(error)) => Outcome::CannotCheck {
-            why: error.with_causes(),
-        },
+        Err(Stop::Error(error)) => Outcome::CannotCheck { why: error.with_causes() },
     };
     run.report.open_intents = run.intents.open();
-    Report {
-        outcome,
-        ..run.report
-    }
+    Report { outcome, ..run.report }
 }
 
 enum Stop {
@@ -193,10 +185,7 @@ impl<'o> Run<'o> {
                 return Err(broken(&path, 0, next, Fault::SegmentName));
             }
             if first_seq > next {
-                self.report.missing.push(Missing {
-                    from: next,
-                    to: first_seq.saturating_sub(1),
-                });
+                self.report.missing.push(Missing { from: next, to: first_seq.saturating_sub(1) });
                 chain = Chain::new(first_seq.saturating_sub(1), None);
             }
             self.report.segments = self.report.segments.saturating_add(1);
@@ -227,11 +216,7 @@ impl<'o> Run<'o> {
             let record = chain.follow(body).map_err(at)?;
             let head = chain.head().ok_or_else(|| at(Fault::Form))?;
             self.event(&record).map_err(at)?;
-            if self
-                .options
-                .anchor
-                .is_some_and(|anchor| anchor.seq == seq && anchor != head)
-            {
+            if self.options.anchor.is_some_and(|anchor| anchor.seq == seq && anchor != head) {
                 return Err(at(Fault::Anchor));
             }
             self.report.first_seq.get_or_insert(seq);
@@ -261,12 +246,7 @@ impl<'o> Run<'o> {
 
 fn broken(path: &Path, offset: u64, seq: u64, why: Fault) -> Stop {
     let name = path.file_name().unwrap_or_default();
-    Stop::At(Outcome::Broken {
-        segment: name.to_string_lossy().into_owned(),
-        offset,
-        seq,
-        why,
-    })
+    Stop::At(Outcome::Broken { segment: name.to_string_lossy().into_owned(), offset, seq, why })
 }
 
 /// What the verifier reads of an event; the rest need only be JSON.
@@ -314,8 +294,6 @@ impl Intents {
     }
 
     fn open(&self) -> u64 {
-        u64::try_from(self.open.len())
-            .unwrap_or(u64::MAX)
-            .saturating_add(self.uncounted)
+        u64::try_from(self.open.len()).unwrap_or(u64::MAX).saturating_add(self.uncounted)
     }
 }

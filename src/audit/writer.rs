@@ -115,9 +115,7 @@ impl Queue {
 
     fn status(&self) -> Status {
         match (&self.failed, self.room) {
-            (Some(reason), _) => Status::Failed {
-                reason: reason.clone(),
-            },
+            (Some(reason), _) => Status::Failed { reason: reason.clone() },
             (None, _) if self.closed => Status::Closed,
             (None, _) if self.stalled => Status::Stalled,
             (None, Some(Room::None { free_percent })) => Status::Blocked { free_percent },
@@ -137,17 +135,8 @@ impl Queue {
 
 impl Shared {
     /// A journal at rest.
-    pub(super) fn new(
-        segments: Segments,
-        room: Room,
-        queue_records: usize,
-        wait_limit: Duration,
-    ) -> Self {
-        let queue = Queue {
-            room: Some(room),
-            head: Some(segments.head()),
-            ..Queue::default()
-        };
+    pub(super) fn new(segments: Segments, room: Room, queue_records: usize, wait_limit: Duration) -> Self {
+        let queue = Queue { room: Some(room), head: Some(segments.head()), ..Queue::default() };
         Self {
             status: watch::Sender::new(queue.status()),
             queue: Mutex::new(queue),
@@ -306,9 +295,7 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("status", &*self.status.borrow())
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("status", &*self.status.borrow()).finish_non_exhaustive()
     }
 }
 

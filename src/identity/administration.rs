@@ -130,7 +130,8 @@ impl Identities {
         display_name: String,
         comments: String,
     ) -> Result<UserRecord, IdentityError> {
-        let record = UserRecord { id: random_digits()?, name, display_name, comments, created: self.clock.now() };
+        let record =
+            UserRecord { id: random_digits()?, name, display_name, comments, created: self.clock.now() };
         self.edit(async |directory| {
             if directory.user(&record.name).is_some() {
                 return Err(IdentityError::Exists("User"));
@@ -169,7 +170,11 @@ impl Identities {
     ///
     /// [`IdentityError::Missing`], [`IdentityError::Limit`] for a third key,
     /// [`IdentityError::Seal`] when the token is away.
-    pub async fn create_access_key(&self, _access: &Access, user: &UserName) -> Result<NewAccessKey, IdentityError> {
+    pub async fn create_access_key(
+        &self,
+        _access: &Access,
+        user: &UserName,
+    ) -> Result<NewAccessKey, IdentityError> {
         let (_, suffix) = random_text(20)?;
         let id = format!("LTAI{}", suffix.as_str());
         let id = AccessKeyId::parse(&id).ok().ok_or(SealError::Local)?;
@@ -270,7 +275,8 @@ impl Identities {
     /// [`IdentityError::Missing`], [`IdentityError::InUse`].
     pub async fn delete_policy(&self, _access: &Access, name: &PolicyName) -> Result<(), IdentityError> {
         self.edit(async |directory| {
-            let policy = directory.policy(PolicyType::Custom, name).ok_or(IdentityError::Missing("Policy"))?;
+            let policy =
+                directory.policy(PolicyType::Custom, name).ok_or(IdentityError::Missing("Policy"))?;
             if policy.attachments > 0 {
                 return Err(IdentityError::InUse("Policy.User"));
             }
@@ -361,7 +367,8 @@ fn random_text(length: usize) -> Result<(SecretBytes, zeroize::Zeroizing<String>
             // 248 is the largest multiple of 62 in a byte: what lies above is drawn again.
             let [byte] = byte;
             if byte < 248
-                && let (Some(slot), Some(letter)) = (out.get_mut(at), LETTERS_AND_DIGITS.get(usize::from(byte % 62)))
+                && let (Some(slot), Some(letter)) =
+                    (out.get_mut(at), LETTERS_AND_DIGITS.get(usize::from(byte % 62)))
             {
                 *slot = *letter;
                 at += 1;

@@ -41,6 +41,8 @@ pub enum AuthError {
 pub struct Caller {
     /// The principal, as policies name it.
     pub principal: Arc<Principal>,
+    /// The value of `acs:PrincipalArn`.
+    pub principal_arn: Arc<str>,
     /// The user's id.
     pub user_id: Arc<str>,
     /// The user's name.
@@ -96,7 +98,8 @@ impl Identities {
         }
         Ok(Caller {
             principal: Arc::clone(&user.principal),
-            user_id: Arc::from(user.record.id.as_str()),
+            principal_arn: Arc::clone(&user.arn),
+            user_id: Arc::clone(&user.id),
             user: user.record.name.clone(),
             access_key_id: entry.record.id.clone(),
             policies: Arc::clone(&user.policies),

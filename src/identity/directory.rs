@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use super::DirectoryError;
 use super::system_policies::SYSTEM_POLICIES;
 use crate::model::{
-    AccessKeyRecord, AccountId, Attachment, Guarded, PolicyName, PolicyRecord, PolicyType, Timestamp, UserName,
-    UserRecord,
+    AccessKeyRecord, AccountId, Attachment, Guarded, PolicyName, PolicyRecord, PolicyType, Timestamp,
+    UserName, UserRecord,
 };
 use crate::ram::{Attached, Policy, PolicyKind, PolicySet, Principal};
 use crate::rpc::signature::SigningKey;
@@ -27,6 +27,8 @@ pub(super) struct KeyEntry {
 #[derive(Debug)]
 pub(super) struct UserEntry {
     pub(super) record: UserRecord,
+    pub(super) id: Arc<str>,
+    pub(super) arn: Arc<str>,
     pub(super) principal: Arc<Principal>,
     pub(super) policies: Arc<PolicySet>,
 }
@@ -149,8 +151,11 @@ impl Directory {
             let policies: Vec<Attached> = attached
                 .filter_map(|a| compiled.get(&(a.kind, folded(a.policy.as_str()))).cloned())
                 .collect();
-            let principal = Principal::User { account: account.as_str().into(), name: record.name.as_str().into() };
+            let principal =
+                Principal::User { account: account.as_str().into(), name: record.name.as_str().into() };
             let entry = UserEntry {
+                id: Arc::from(record.id.as_str()),
+                arn: Arc::from(principal.condition_arn()),
                 record,
                 principal: Arc::new(principal),
                 policies: Arc::new(PolicySet::identity(policies)),
@@ -165,9 +170,7 @@ impl Directory {
             .policies
             .iter()
             .map(|(key, p)| (PolicyType::Custom, key.clone(), p.name.as_str(), p.document.as_str()));
-        let system = SYSTEM_POLICIES
-            .iter()
-            .map(|p| (PolicyType::System, folded(p.name), p.name, p.document));
+        let system = SYSTEM_POLICIES.iter().map(|p| (PolicyType::System, folded(p.name), p.name, p.document));
         custom
             .chain(system)
             .map(|(kind, key, name, document)| {
@@ -193,7 +196,8 @@ impl Directory {
     #[must_use]
     pub fn access_keys(&self, user: &UserName) -> Vec<&AccessKeyRecord> {
         let user = folded(user.as_str());
-        let mut keys: Vec<_> = self.keys.values().map(|k| &k.record).filter(|k| folded(k.user.as_str()) == user).collect();
+        let mut keys: Vec<_> =
+            self.keys.values().map(|k| &k.record).filter(|k| folded(k.user.as_str()) == user).collect();
         keys.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         keys
     }
@@ -227,12 +231,17 @@ impl Directory {
         self.attachments
             .values()
             .filter(|a| folded(a.user.as_str()) == user)
-            .filter_map(|a| Some(AttachedPolicy { policy: self.policy(a.kind, &a.policy)?, attached: a.attached }))
+            .filter_map(|a| {
+                Some(AttachedPolicy { policy: self.policy(a.kind, &a.policy)?, attached: a.attached })
+            })
             .collect()
     }
 
     fn count(&self, kind: PolicyType, name: &str) -> usize {
-        self.attachments.values().filter(|a| a.kind == kind && a.policy.as_str().eq_ignore_ascii_case(name)).count()
+        self.attachments
+            .values()
+            .filter(|a| a.kind == kind && a.policy.as_str().eq_ignore_ascii_case(name))
+            .count()
     }
 
     fn view(&self, policy: &PolicyRecord) -> PolicyView {

@@ -7,11 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use super::CLOCK_WINDOW_SECONDS;
 
 const SHARDS: u64 = 16;
-const BUCKET_SECONDS: i64 = 60;
+const BUCKET_SECONDS: i64 = 900;
 
 /// Remembers each nonce for as long as its request's time would be accepted.
-/// Kept are 64-bit keyed hashes, in buckets by the minute of the request, so
-/// that what is too old is dropped a bucket at a time.
+/// Kept are 64-bit keyed hashes, in buckets by the quarter of an hour of the
+/// request: few enough to look into all of them, and what is too old is dropped
+/// a bucket at a time.
 #[derive(Debug)]
 pub(super) struct Nonces {
     hasher: RandomState,
@@ -31,16 +32,16 @@ impl Nonces {
         let index = usize::try_from(hash % SHARDS).unwrap_or(0);
         let Some(shard) = self.shards.get(index) else { return false };
         let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let minute = signed.div_euclid(BUCKET_SECONDS);
-        if !buckets.contains_key(&minute) {
+        let quarter = signed.div_euclid(BUCKET_SECONDS);
+        if !buckets.contains_key(&quarter) {
             let oldest = (now - CLOCK_WINDOW_SECONDS).div_euclid(BUCKET_SECONDS);
-            buckets.retain(|minute, _| *minute >= oldest);
+            buckets.retain(|quarter, _| *quarter >= oldest);
         }
         // The same nonce under another time is the same nonce.
         if buckets.values().any(|bucket| bucket.contains(&hash)) {
             return false;
         }
-        buckets.entry(minute).or_default().insert(hash)
+        buckets.entry(quarter).or_default().insert(hash)
     }
 }
 
@@ -66,7 +67,8 @@ mod tests {
                 assert!(nonces.take("a", &format!("{minute}-{nonce}"), now, now));
             }
         }
-        let kept: usize = nonces.shards.iter().map(|s| s.lock().unwrap().values().map(HashSet::len).sum::<usize>()).sum();
-        assert!(kept <= 17 * 50, "{kept} nonces kept");
+        let kept: usize =
+            nonces.shards.iter().map(|s| s.lock().unwrap().values().map(HashSet::len).sum::<usize>()).sum();
+        assert!(kept <= 30 * 50, "{kept} nonces kept");
     }
 }

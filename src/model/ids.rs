@@ -73,10 +73,7 @@ macro_rules! identifier {
 }
 
 fn made_of(text: &str, min: usize, max: usize, extra: &str) -> bool {
-    (min..=max).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+    (min..=max).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }
 
 fn lower_hex_32(text: &str) -> bool {

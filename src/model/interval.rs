@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidInterval {
     /// Not a whole number followed by one of the units d, h, m, s.
-    #[error("a rotation interval is written as a whole number and a unit d, h, m or s, such as 7d or 604800s")]
+    #[error(
+        "a rotation interval is written as a whole number and a unit d, h, m or s, such as 7d or 604800s"
+    )]
     Syntax,
     /// Outside 6 hours to 365 days.
     #[error("a rotation interval lies between 6h (21600s) and 365d (31536000s)")]
@@ -83,7 +85,21 @@ mod tests {
         for good in ["6h", "21600s", "365d", "8760h", "31536000s", "360m"] {
             assert!(RotationInterval::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "d", "5h", "21599s", "366d", "31536001s", "-7d", "7", "7 d", "7.5d", "+7d", "99999999999d", "７d"] {
+        for bad in [
+            "",
+            "d",
+            "5h",
+            "21599s",
+            "366d",
+            "31536001s",
+            "-7d",
+            "7",
+            "7 d",
+            "7.5d",
+            "+7d",
+            "99999999999d",
+            "７d",
+        ] {
             assert!(RotationInterval::parse(bad).is_err(), "{bad}");
         }
     }

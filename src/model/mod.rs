@@ -11,12 +11,14 @@ pub mod rotation;
 mod sealed;
 mod secret;
 
-pub use access::{AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, PolicyRecord, PolicyType, UserRecord};
+pub use access::{
+    AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, PolicyRecord, PolicyType, UserRecord,
+};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use guarded::Guarded;
 pub use ids::{
-    AccessKeyId, AccountId, Arn, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId,
-    RotationId, SecretId, SecretName, UserName, VersionId,
+    AccessKeyId, AccountId, Arn, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId, RotationId,
+    SecretId, SecretName, UserName, VersionId,
 };
 pub use interval::{InvalidInterval, RotationInterval};
 pub use sealed::{Binding, Recipient, Sealed, SealedFormatError};

@@ -39,13 +39,7 @@ impl Binding<'_> {
     /// An unambiguous encoding: each field behind its length.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let fields = [
-            self.purpose,
-            self.account.as_str(),
-            self.region.as_str(),
-            self.owner,
-            self.part,
-        ];
+        let fields = [self.purpose, self.account.as_str(), self.region.as_str(), self.owner, self.part];
         let mut out = Vec::with_capacity(fields.iter().map(|f| f.len() + 4).sum());
         for field in fields {
             let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
@@ -214,9 +208,8 @@ mod tests {
     fn bindings_that_differ_only_in_where_a_field_ends_differ() {
         let account = AccountId::parse("1").unwrap();
         let region = RegionId::parse("r").unwrap();
-        let of = |owner, part| {
-            Binding { purpose: "p", account: &account, region: &region, owner, part }.encode()
-        };
+        let of =
+            |owner, part| Binding { purpose: "p", account: &account, region: &region, owner, part }.encode();
         assert_ne!(of("ab", "c"), of("a", "bc"));
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{AccountId, InstanceId, OsUser, RegionId, RotationInterval, SecretId, SecretName, Timestamp, VersionId};
+use super::{
+    AccountId, InstanceId, OsUser, RegionId, RotationInterval, SecretId, SecretName, Timestamp, VersionId,
+};
 
 /// What kind of secret it is (kms-secrets.md section 5.1, `SecretType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,13 +208,8 @@ pub struct Schedule {
 
 impl Schedule {
     /// Never rotated, not rotating.
-    pub const OFF: Self = Self {
-        automatic: AutomaticRotation::Disabled,
-        interval: None,
-        next: None,
-        last: None,
-        failures: 0,
-    };
+    pub const OFF: Self =
+        Self { automatic: AutomaticRotation::Disabled, interval: None, next: None, last: None, failures: 0 };
 }
 
 /// A label of the owner's.

@@ -98,7 +98,11 @@ impl Rotations {
     }
 
     /// Sends a request under its ClientToken.
-    pub(super) async fn invoke(&self, commander: &dyn Commander, request: &Request) -> Result<InvokeId, CommandError> {
+    pub(super) async fn invoke(
+        &self,
+        commander: &dyn Commander,
+        request: &Request,
+    ) -> Result<InvokeId, CommandError> {
         let client_token = plugin::client_token(&request.rid, request.op, request.attempt);
         commander
             .invoke(Invocation {
@@ -133,7 +137,8 @@ impl Rotations {
         let deadline = tokio::time::Instant::now() + poll_deadline(self.settings.command_timeout);
         let asked = request.asked();
         let mut polls = 0;
-        let mut last = NoAnswer { code: "NoResult".to_owned(), text: "no result came in time".to_owned(), again: None };
+        let mut last =
+            NoAnswer { code: "NoResult".to_owned(), text: "no result came in time".to_owned(), again: None };
         while tokio::time::Instant::now() < deadline {
             tokio::time::sleep(self.settings.pace.saturating_mul(poll_pause(polls))).await;
             polls += 1;
@@ -155,7 +160,11 @@ impl Rotations {
     pub(super) fn trouble(&self, rotation: &mut RotationRecord, step: &str, code: &str, text: &str) {
         tracing::warn!(rotation = %rotation.id, secret = %rotation.secret_name, step, code, text, "a rotation does not get on");
         let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
-        rotation.trouble =
-            Some(Trouble { step: step.to_owned(), code: code.chars().take(64).collect(), text, at: self.vault.now() });
+        rotation.trouble = Some(Trouble {
+            step: step.to_owned(),
+            code: code.chars().take(64).collect(),
+            text,
+            at: self.vault.now(),
+        });
     }
 }

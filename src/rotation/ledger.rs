@@ -44,7 +44,11 @@ impl Rotations {
         }
     }
 
-    pub(super) async fn seal_material(&self, id: &RotationId, told: &SecretBytes) -> Result<Vec<u8>, VaultError> {
+    pub(super) async fn seal_material(
+        &self,
+        id: &RotationId,
+        told: &SecretBytes,
+    ) -> Result<Vec<u8>, VaultError> {
         let sealed = self.vault.sealer().seal(&self.material_binding(id), told).await?;
         Ok(sealed.encode().map_err(SealError::from)?)
     }
@@ -55,7 +59,11 @@ impl Rotations {
         Ok(self.vault.sealer().open(&self.material_binding(&rotation.id), &sealed).await?)
     }
 
-    pub(super) fn rotation_change(&self, record: &RotationRecord, expect: Option<u64>) -> Result<Change, VaultError> {
+    pub(super) fn rotation_change(
+        &self,
+        record: &RotationRecord,
+        expect: Option<u64>,
+    ) -> Result<Change, VaultError> {
         let row = self.vault.integrity().guard(ROTATIONS, record.id.as_str(), record)?;
         Ok(Change::PutRotation { record: Box::new(record.clone()), row, expect })
     }
@@ -69,7 +77,9 @@ impl Rotations {
             .filter_map(|(id, row)| {
                 let checked = self.vault.integrity().check(ROTATIONS, id.as_str(), row);
                 checked
-                    .inspect_err(|error| tracing::error!(rotation = %id, error = ?error, "a rotation is not driven"))
+                    .inspect_err(
+                        |error| tracing::error!(rotation = %id, error = ?error, "a rotation is not driven"),
+                    )
                     .ok()
             })
             .collect())
@@ -93,11 +103,13 @@ impl Rotations {
     /// # Errors
     ///
     /// The vault's trouble.
-    pub async fn history(&self, secret: &SecretRecord, limit: u32) -> Result<Vec<RotationRecord>, VaultError> {
+    pub async fn history(
+        &self,
+        secret: &SecretRecord,
+        limit: u32,
+    ) -> Result<Vec<RotationRecord>, VaultError> {
         let rows = self.vault.store().rotations(&secret.id, limit).await?;
-        rows.iter()
-            .map(|(id, row)| Ok(self.vault.integrity().check(ROTATIONS, id.as_str(), row)?))
-            .collect()
+        rows.iter().map(|(id, row)| Ok(self.vault.integrity().check(ROTATIONS, id.as_str(), row)?)).collect()
     }
 
     /// Stores the row as it is, without a step: a trouble, a later try.
@@ -109,7 +121,11 @@ impl Rotations {
     }
 
     /// Takes a step that changes nothing but the rotation's own row.
-    pub(super) async fn advance(&self, rotation: &mut RotationRecord, event: Event) -> Result<(), LedgerError> {
+    pub(super) async fn advance(
+        &self,
+        rotation: &mut RotationRecord,
+        event: Event,
+    ) -> Result<(), LedgerError> {
         let mut next = rotation.clone();
         next.take(event, self.vault.now())?;
         crash::point(next.state, Side::Before);
@@ -165,7 +181,11 @@ impl Rotations {
     }
 
     /// The candidate is destroyed, in the transaction that stores why it may be.
-    pub(super) async fn abandon(&self, rotation: &mut RotationRecord, event: Event) -> Result<(), LedgerError> {
+    pub(super) async fn abandon(
+        &self,
+        rotation: &mut RotationRecord,
+        event: Event,
+    ) -> Result<(), LedgerError> {
         let now = self.vault.now();
         self.advance_with(rotation, event, |secret, rotation| {
             secret.versions.retain(|v| v.id != rotation.version);
@@ -188,7 +208,11 @@ impl Rotations {
     }
 
     /// Nobody answers: the secret is marked, both versions stay.
-    pub(super) async fn get_stuck(&self, rotation: &mut RotationRecord, event: Event) -> Result<(), LedgerError> {
+    pub(super) async fn get_stuck(
+        &self,
+        rotation: &mut RotationRecord,
+        event: Event,
+    ) -> Result<(), LedgerError> {
         self.advance_with(rotation, event, |secret, _| {
             if secret.schedule.automatic != AutomaticRotation::Disabled {
                 secret.schedule.automatic = AutomaticRotation::Invalid;

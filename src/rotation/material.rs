@@ -141,7 +141,8 @@ fn password(user: &OsUser) -> Result<Candidate, MaterialError> {
         user_name: &'a OsUser,
         password: &'a str,
     }
-    let rule = PasswordRule::new(PASSWORD_LENGTH, CLASSES.map(str::to_owned).to_vec(), true).ok_or(MaterialError)?;
+    let rule =
+        PasswordRule::new(PASSWORD_LENGTH, CLASSES.map(str::to_owned).to_vec(), true).ok_or(MaterialError)?;
     let name = user.as_str().to_ascii_lowercase();
     let password = rule.password_that(|text| {
         let lower = Zeroizing::new(text.to_ascii_lowercase());
@@ -209,7 +210,8 @@ fn ed25519(name: &SecretName) -> Result<(KeyData, SecretBytes), MaterialError> {
     let public = key.raw_public_key().ok().ok_or(MaterialError)?;
     let seed: &[u8; 32] = seed.as_slice().try_into().ok().ok_or(MaterialError)?;
     let public: [u8; 32] = public.as_slice().try_into().ok().ok_or(MaterialError)?;
-    let pair = Ed25519Keypair { public: Ed25519PublicKey(public), private: Ed25519PrivateKey::from_bytes(seed) };
+    let pair =
+        Ed25519Keypair { public: Ed25519PublicKey(public), private: Ed25519PrivateKey::from_bytes(seed) };
     let private = PrivateKey::new(KeypairData::Ed25519(pair), name.as_str()).ok().ok_or(MaterialError)?;
     // The only form in which OpenSSH itself reads Ed25519 private keys.
     let pem = private.to_openssh(LineEnding::LF).ok().ok_or(MaterialError)?;
@@ -304,7 +306,8 @@ mod tests {
         assert_eq!(salt.len(), 16);
         // The reference is libcrypt by way of Perl, which every test machine has.
         let script = "print crypt($ARGV[0], $ARGV[1])";
-        let made = std::process::Command::new("perl").args(["-e", script, "Passw0rd-x", &text]).output().unwrap();
+        let made =
+            std::process::Command::new("perl").args(["-e", script, "Passw0rd-x", &text]).output().unwrap();
         assert_eq!(String::from_utf8(made.stdout).unwrap(), text);
     }
 
@@ -319,7 +322,8 @@ mod tests {
             std::os::unix::fs::chown(&file, None, None).unwrap();
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&file, mode).unwrap();
-            let shown = std::process::Command::new("ssh-keygen").arg("-y").arg("-f").arg(&file).output().unwrap();
+            let shown =
+                std::process::Command::new("ssh-keygen").arg("-y").arg("-f").arg(&file).output().unwrap();
             let shown = String::from_utf8(shown.stdout).unwrap();
             let public = value["PublicKey"].as_str().unwrap();
             let blob = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();

@@ -26,8 +26,8 @@ use crate::audit::{Access, Recorder};
 use crate::cloud_assistant::{CommandError, Commander};
 use crate::model::rotation::{RotationRecord, State, Trigger};
 use crate::model::{
-    InstanceId, OsFamily, RotationId, SecretName, SecretRecord, SecretSubType, SecretType, VersionId, VersionMeta,
-    VersionStage,
+    InstanceId, OsFamily, RotationId, SecretName, SecretRecord, SecretSubType, SecretType, VersionId,
+    VersionMeta, VersionStage,
 };
 use crate::runtime::Blocking;
 use crate::store::{Change, StoreError};
@@ -138,11 +138,8 @@ impl Rotations {
         settings: Settings,
         host: String,
     ) -> Self {
-        let record = record::Origin {
-            account: vault.account().clone(),
-            region: vault.region().clone(),
-            host,
-        };
+        let record =
+            record::Origin { account: vault.account().clone(), region: vault.region().clone(), host };
         Self {
             vault,
             recorder,
@@ -307,7 +304,9 @@ impl Rotations {
             revision: 1,
         };
         let mut changes = vec![self.vault.seal_version(&secret, &version, &candidate.value).await?];
-        changes.extend(dropped.into_iter().map(|v| Change::DropVersion { secret: secret.id.clone(), version: v }));
+        changes.extend(
+            dropped.into_iter().map(|v| Change::DropVersion { secret: secret.id.clone(), version: v }),
+        );
         changes.push(self.rotation_change(&rotation, None)?);
         crash::point(State::Staged, crash::Side::Before);
         let secret = self.vault.write(secret, changes).await?;

@@ -1,11 +1,11 @@
 //! The audit events of rotations: what the service does by itself
 //! (audit.md section 1.4).
 
-use super::{RotationError, Rotations};
 use super::ledger::LedgerError;
+use super::{RotationError, Rotations};
 use crate::audit::{
-    Access, AdditionalEventData, CloudAssistant, Event, EventAccess, EventError, EventId, EventType, INTERNAL,
-    IdentityType, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
+    Access, AdditionalEventData, CloudAssistant, Event, EventAccess, EventError, EventId, EventType,
+    INTERNAL, IdentityType, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
 };
 use crate::model::rotation::{RotationRecord, Trigger};
 use crate::model::{AccountId, RegionId, RequestId, SecretRecord, VersionId};
@@ -132,7 +132,8 @@ impl Rotations {
 
     /// The candidate is stored, and the instance is about to hear of it.
     pub(super) async fn record_intent(&self, rotation: &RotationRecord) -> Result<(), LedgerError> {
-        let cloud = CloudAssistant { instance_id: Some(rotation.instance.as_str()), ..CloudAssistant::default() };
+        let cloud =
+            CloudAssistant { instance_id: Some(rotation.instance.as_str()), ..CloudAssistant::default() };
         self.note(&Deed {
             name: "InvokeCommand",
             service: "Ecs",

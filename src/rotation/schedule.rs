@@ -22,7 +22,12 @@ pub fn next_after_success(id: &SecretId, interval: RotationInterval, now: Timest
 
 /// When a secret rotates next after its `failures`th failed scheduled rotation in a row.
 #[must_use]
-pub fn next_after_failure(id: &SecretId, interval: RotationInterval, failures: u32, now: Timestamp) -> Timestamp {
+pub fn next_after_failure(
+    id: &SecretId,
+    interval: RotationInterval,
+    failures: u32,
+    now: Timestamp,
+) -> Timestamp {
     let lane = usize::try_from(failures.saturating_sub(1)).ok().and_then(|n| RETRY_SECONDS.get(n));
     match lane {
         Some(seconds) => now.plus_seconds(*seconds),

@@ -51,7 +51,11 @@ fn never_began(report: &Report) -> bool {
 
 impl Rotations {
     /// Works on a rotation once. What it comes to is on disk when this returns.
-    pub(super) async fn step(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    pub(super) async fn step(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         match rotation.state {
             State::Staged => self.staged(rotation, commander).await,
             State::Sending => self.sending(rotation, commander).await,
@@ -71,7 +75,8 @@ impl Rotations {
     async fn later(&self, rotation: &mut RotationRecord, wait: Duration) -> Result<(), LedgerError> {
         rotation.tries = rotation.tries.saturating_add(1);
         let wait = millis(wait).max(millis(self.settings.pace));
-        rotation.next_try = crate::model::Timestamp::from_millis(self.vault.now().millis().saturating_add(wait));
+        rotation.next_try =
+            crate::model::Timestamp::from_millis(self.vault.now().millis().saturating_add(wait));
         self.keep(rotation).await
     }
 
@@ -81,7 +86,12 @@ impl Rotations {
         self.settings.pace.saturating_mul(seconds)
     }
 
-    async fn no_answer(&self, rotation: &mut RotationRecord, step: &str, why: NoAnswer) -> Result<(), LedgerError> {
+    async fn no_answer(
+        &self,
+        rotation: &mut RotationRecord,
+        step: &str,
+        why: NoAnswer,
+    ) -> Result<(), LedgerError> {
         let wait = self.pause(rotation.tries.saturating_add(1)).max(why.again.unwrap_or_default());
         self.trouble(rotation, step, &why.code, &why.text);
         self.later(rotation, wait).await
@@ -102,7 +112,11 @@ impl Rotations {
     }
 
     /// Nothing was sent: the instance is looked at before anything is.
-    async fn staged(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn staged(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         // Tries that the token spoiled say nothing of the instance.
         let unfit = rotation.trouble.as_ref().is_some_and(|trouble| trouble.step == PREFLIGHT);
         if unfit && rotation.tries >= UNSENT_TRIES {
@@ -110,7 +124,12 @@ impl Rotations {
         }
         let (code, text) = match commander.instance(&rotation.instance).await {
             Ok(Some(facts)) if facts.os == Some(OsFamily::Windows) => {
-                self.trouble(rotation, PREFLIGHT, "os_changed", "the instance runs Windows now: create a new secret for it");
+                self.trouble(
+                    rotation,
+                    PREFLIGHT,
+                    "os_changed",
+                    "the instance runs Windows now: create a new secret for it",
+                );
                 return self.failed(rotation, Event::Unfit).await;
             }
             Ok(Some(facts)) if facts.is_running() => {
@@ -120,8 +139,12 @@ impl Rotations {
                 self.record_intent(rotation).await?;
                 return self.advance(rotation, Event::Send).await;
             }
-            Ok(Some(facts)) => ("instance_not_running".to_owned(), format!("the instance is {}: start it", facts.status)),
-            Ok(None) => ("instance_missing".to_owned(), "there is no such instance in the region any more".to_owned()),
+            Ok(Some(facts)) => {
+                ("instance_not_running".to_owned(), format!("the instance is {}: start it", facts.status))
+            }
+            Ok(None) => {
+                ("instance_missing".to_owned(), "there is no such instance in the region any more".to_owned())
+            }
             Err(error) => {
                 let why = NoAnswer::of(&error);
                 (why.code, why.text)
@@ -136,7 +159,11 @@ impl Rotations {
     }
 
     /// The request may have been sent: it is sent again under the same token.
-    async fn sending(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn sending(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         if self.age(rotation) > TOKEN_SECONDS {
             self.trouble(rotation, "apply", "token_expired", "the request could not be handed over in time");
             return self.advance(rotation, Event::OutcomeUnknown).await;
@@ -149,7 +176,9 @@ impl Rotations {
                 rotation.invoke_id = Some(id.as_str().to_owned());
                 self.advance(rotation, Event::Accepted).await
             }
-            Err(error @ CommandError::Again { .. }) => self.no_answer(rotation, "apply", NoAnswer::of(&error)).await,
+            Err(error @ CommandError::Again { .. }) => {
+                self.no_answer(rotation, "apply", NoAnswer::of(&error)).await
+            }
             Err(error) => {
                 // An earlier sending of the same request may have been taken:
                 // only the instance can say.
@@ -161,7 +190,11 @@ impl Rotations {
     }
 
     /// Cloud Assistant has it: its result is polled for.
-    async fn sent(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn sent(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         let Some(invoke_id) = rotation.invoke_id.as_deref().and_then(InvokeId::parse) else {
             return self.advance(rotation, Event::OutcomeUnknown).await;
         };
@@ -172,7 +205,12 @@ impl Rotations {
             Ok(Outcome::NotYet) | Err(_)
                 if self.age(rotation) > i64::try_from(deadline).unwrap_or(i64::MAX) =>
             {
-                self.trouble(rotation, "apply", "no_result", "no result came in time: the instance is asked what is in force");
+                self.trouble(
+                    rotation,
+                    "apply",
+                    "no_result",
+                    "no result came in time: the instance is asked what is in force",
+                );
                 self.advance(rotation, Event::OutcomeUnknown).await
             }
             Ok(Outcome::NotYet) => self.poll_again(rotation, Duration::ZERO),
@@ -231,9 +269,15 @@ impl Rotations {
 
     /// Old or new: the instance is asked. If the new one is not in force, the
     /// same candidate is sent again.
-    async fn unknown(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn unknown(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         match self.ask(commander, rotation, Op::Status).await? {
-            Ok(report) if matches!(report.live, Live::New | Live::Both) => self.new_is_live(rotation, &report).await,
+            Ok(report) if matches!(report.live, Live::New | Live::Both) => {
+                self.new_is_live(rotation, &report).await
+            }
             Ok(report) if report.plugin.is_none() || !report.ok => {
                 let (code, text) = advice(report.code);
                 let why = NoAnswer { code: code.to_owned(), text: text.to_owned(), again: None };
@@ -251,7 +295,12 @@ impl Rotations {
     /// Nobody could say what is in force. That counts as stuck only after a
     /// question within this run of the vault: it may itself have been away for
     /// longer than an instance may be.
-    async fn doubt(&self, rotation: &mut RotationRecord, step: &str, why: NoAnswer) -> Result<(), LedgerError> {
+    async fn doubt(
+        &self,
+        rotation: &mut RotationRecord,
+        step: &str,
+        why: NoAnswer,
+    ) -> Result<(), LedgerError> {
         let since = rotation.doubt_since.unwrap_or(rotation.since);
         let seconds = self.vault.now().seconds_since(since);
         if (0..=DOUBT_SECONDS).contains(&seconds) {
@@ -263,13 +312,22 @@ impl Rotations {
     }
 
     /// In force by the instance's word: a check has to prove it.
-    async fn applied(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn applied(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         match self.ask(commander, rotation, Op::Verify).await? {
             Ok(report) if proves(rotation, &report) && matches!(report.live, Live::New | Live::Both) => {
                 self.advance(rotation, Event::Proved).await
             }
             Ok(report) if report.ok || matches!(report.live, Live::Old | Live::Other) => {
-                self.trouble(rotation, "verify", "verify_failed", "what is in force is not what the instance had reported");
+                self.trouble(
+                    rotation,
+                    "verify",
+                    "verify_failed",
+                    "what is in force is not what the instance had reported",
+                );
                 self.advance(rotation, Event::Contradicted).await?;
                 // A plug-in that never proves what it says must not be asked without end at full pace.
                 let wait = self.pause(CONTRADICTED_TRIES);
@@ -285,7 +343,11 @@ impl Rotations {
     }
 
     /// Proven; unless that was long ago, the labels move.
-    async fn verified(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn verified(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         if self.is_fresh(rotation) {
             return self.commit(rotation).await;
         }
@@ -317,7 +379,11 @@ impl Rotations {
     }
 
     /// The old key goes, however long that takes: the rotation itself has succeeded.
-    async fn finalizing(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn finalizing(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         let why = match self.ask(commander, rotation, Op::Finalize).await? {
             Ok(report) if report.ok => return self.finish(rotation).await,
             Ok(report) => {
@@ -339,7 +405,12 @@ impl Rotations {
 
     /// The old key stays for now, and that is said: the next rotation, which
     /// must not be kept waiting, removes the keys of all earlier versions.
-    async fn keep_old_key(&self, rotation: &mut RotationRecord, code: &str, text: &str) -> Result<(), LedgerError> {
+    async fn keep_old_key(
+        &self,
+        rotation: &mut RotationRecord,
+        code: &str,
+        text: &str,
+    ) -> Result<(), LedgerError> {
         let text = format!("OldKeyNotRemoved ({code}): rotate again to have it removed. {text}");
         self.trouble(rotation, "finalize", "OldKeyNotRemoved", &text);
         self.record_old_key(rotation).await?;
@@ -362,7 +433,11 @@ impl Rotations {
     }
 
     /// Given up, once the instance has confirmed that nothing of it will act any more.
-    async fn fencing(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn fencing(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         match self.ask(commander, rotation, Op::Fence).await? {
             // A fence that is durable there counts also when the plug-in could not look.
             Ok(report) if report.ok || (report.is_final && report.plugin.is_some()) => {
@@ -383,7 +458,11 @@ impl Rotations {
     }
 
     /// Asks now and then whether the instance is back.
-    async fn stuck(&self, rotation: &mut RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn stuck(
+        &self,
+        rotation: &mut RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         match self.ask(commander, rotation, Op::Status).await? {
             Ok(report) if report.plugin.is_some() && report.ok => {
                 rotation.doubt_since = None;

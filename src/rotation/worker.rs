@@ -4,8 +4,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use super::{RotationError, Rotations};
 use super::ledger::LedgerError;
+use super::{RotationError, Rotations};
 use crate::cloud_assistant::Commander;
 use crate::model::rotation::{RotationRecord, State, Trigger};
 use crate::model::{RotationId, SecretId, Timestamp, VersionId};
@@ -113,13 +113,19 @@ impl Rotations {
         });
     }
 
-    async fn to_the_end(&self, mut rotation: RotationRecord, commander: &dyn Commander) -> Result<(), LedgerError> {
+    async fn to_the_end(
+        &self,
+        mut rotation: RotationRecord,
+        commander: &dyn Commander,
+    ) -> Result<(), LedgerError> {
         let mut permit = None;
         while !rotation.state.is_over() {
             self.wait_until(rotation.next_try).await;
             // Counted from its beginning until its first result: an instance that
             // does not answer then stands in nobody's way.
-            if !matches!(rotation.state, State::Staged | State::Sending | State::Sent) || rotation.doubt_since.is_some() {
+            if !matches!(rotation.state, State::Staged | State::Sending | State::Sent)
+                || rotation.doubt_since.is_some()
+            {
                 permit = None;
             } else if permit.is_none() {
                 permit = self.permits.acquire().await.ok();
@@ -134,7 +140,9 @@ impl Rotations {
                     }
                 }
                 // Somebody else wrote the row: what is there now counts.
-                Err(error @ LedgerError::Vault(VaultError::Store(StoreError::Conflict))) => return Err(error),
+                Err(error @ LedgerError::Vault(VaultError::Store(StoreError::Conflict))) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::error!(rotation = %rotation.id, state = rotation.state.as_str(), error = ?error,
                         "a step of a rotation could not be stored");
@@ -152,7 +160,9 @@ impl Rotations {
             let millis = moment.millis().saturating_sub(self.vault.now().millis());
             // Nothing waits longer than an hour: a moment further away was written
             // by a clock that ran ahead and was set back.
-            let Some(left) = u64::try_from(millis).ok().filter(|m| (1..=3_600_000).contains(m)) else { return };
+            let Some(left) = u64::try_from(millis).ok().filter(|m| (1..=3_600_000).contains(m)) else {
+                return;
+            };
             tokio::time::sleep(Duration::from_millis(left.min(1_000))).await;
         }
     }

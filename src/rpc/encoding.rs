@@ -94,11 +94,7 @@ impl Parameters {
                 .get(CONTENT_TYPE)
                 .and_then(|kind| kind.as_bytes().get(..FORM.len()))
                 .is_some_and(|start| start.eq_ignore_ascii_case(FORM));
-        if is_form {
-            Self::parse(query, body)
-        } else {
-            Err(ParameterError::NotAForm)
-        }
+        if is_form { Self::parse(query, body) } else { Err(ParameterError::NotAForm) }
     }
 
     /// Reads a query string and a form body.
@@ -143,9 +139,7 @@ impl Parameters {
         };
         // The whole is UTF-8, but a character could reach from one value into the next name.
         let whole = |entry: &Entry| {
-            [entry.start, entry.name_end, entry.end]
-                .iter()
-                .all(|at| text.is_char_boundary(*at))
+            [entry.start, entry.name_end, entry.end].iter().all(|at| text.is_char_boundary(*at))
         };
         if !entries.iter().all(whole) {
             return Err(ParameterError::Undecodable);
@@ -168,16 +162,12 @@ impl Parameters {
             .entries
             .binary_search_by(|entry| bytes_of_name(&self.text, entry).cmp(name.as_bytes()))
             .ok()?;
-        self.entries
-            .get(at)
-            .map(|entry| value_of(&self.text, entry))
+        self.entries.get(at).map(|entry| value_of(&self.text, entry))
     }
 
     /// All names with their values, in byte order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries
-            .iter()
-            .map(|entry| (name_of(&self.text, entry), value_of(&self.text, entry)))
+        self.entries.iter().map(|entry| (name_of(&self.text, entry), value_of(&self.text, entry)))
     }
 
     /// The parameters that came in the query string, in byte order of the names.
@@ -211,9 +201,7 @@ impl Parameters {
 
 impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parameters")
-            .field("count", &self.entries.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Parameters").field("count", &self.entries.len()).finish_non_exhaustive()
     }
 }
 
@@ -273,26 +261,18 @@ fn reserved_count(bytes: &[u8]) -> usize {
     bytes
         .chunks(255)
         .map(|chunk| {
-            let count = chunk.iter().fold(0_u8, |sum, byte| {
-                sum.wrapping_add(u8::from(!is_unreserved(*byte)))
-            });
+            let count =
+                chunk.iter().fold(0_u8, |sum, byte| sum.wrapping_add(u8::from(!is_unreserved(*byte))));
             usize::from(count)
         })
         .sum()
 }
 
 /// Copies runs of unreserved bytes at once, which most of a request consists of.
-fn append_escaped<const N: usize>(
-    out: &mut Vec<u8>,
-    bytes: &[u8],
-    escape: impl Fn([u8; 2]) -> [u8; N],
-) {
+fn append_escaped<const N: usize>(out: &mut Vec<u8>, bytes: &[u8], escape: impl Fn([u8; 2]) -> [u8; N]) {
     let mut rest = bytes;
     loop {
-        let run = rest
-            .iter()
-            .position(|byte| !is_unreserved(*byte))
-            .unwrap_or(rest.len());
+        let run = rest.iter().position(|byte| !is_unreserved(*byte)).unwrap_or(rest.len());
         let (plain, tail) = rest.split_at(run);
         out.extend_from_slice(plain);
         let Some((byte, after)) = tail.split_first() else {
@@ -308,11 +288,7 @@ const fn hex_digits(byte: u8) -> [u8; 2] {
 }
 
 const fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 {
-        b'0' + nibble
-    } else {
-        b'A' + (nibble - 10)
-    }
+    if nibble < 10 { b'0' + nibble } else { b'A' + (nibble - 10) }
 }
 
 const fn nibble(digit: u8) -> Option<u8> {
@@ -326,9 +302,7 @@ const fn nibble(digit: u8) -> Option<u8> {
 
 /// The name without the checks that make it text, for comparing.
 fn bytes_of_name<'t>(text: &'t str, entry: &Entry) -> &'t [u8] {
-    text.as_bytes()
-        .get(entry.start..entry.name_end)
-        .unwrap_or_default()
+    text.as_bytes().get(entry.start..entry.name_end).unwrap_or_default()
 }
 
 fn name_of<'t>(text: &'t str, entry: &Entry) -> &'t str {
@@ -351,10 +325,8 @@ fn decode(
     let mut start = bytes.len();
     let mut name_end = None;
     loop {
-        let run = rest
-            .iter()
-            .position(|byte| matches!(byte, b'%' | b'+' | b'&' | b'='))
-            .unwrap_or(rest.len());
+        let run =
+            rest.iter().position(|byte| matches!(byte, b'%' | b'+' | b'&' | b'=')).unwrap_or(rest.len());
         let (plain, tail) = rest.split_at(run);
         bytes.extend_from_slice(plain);
         rest = match tail {
@@ -387,12 +359,7 @@ fn decode(
                     if name_end == start {
                         return Err(ParameterError::Undecodable);
                     }
-                    entries.push(Entry {
-                        start,
-                        name_end,
-                        end,
-                        origin,
-                    });
+                    entries.push(Entry { start, name_end, end, origin });
                 }
                 start = end;
                 match tail {
@@ -409,11 +376,7 @@ mod tests {
     use super::*;
 
     fn parsed(query: &str, form: &[u8]) -> Result<Vec<(String, String)>, ParameterError> {
-        Parameters::parse(query, form).map(|p| {
-            p.iter()
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
-                .collect()
-        })
+        Parameters::parse(query, form).map(|p| p.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect())
     }
 
     #[test]
@@ -432,18 +395,11 @@ mod tests {
             ("a%3Db=1", b"", &[("a=b", "1")]),
             ("&&a=1&&b=2&", b"&", &[("a", "1"), ("b", "2")]),
             ("a=*!'()~", b"", &[("a", "*!'()~")]),
-            (
-                "k=%C3%A9%E4%B8%AD",
-                "l=é".as_bytes(),
-                &[("k", "é中"), ("l", "é")],
-            ),
+            ("k=%C3%A9%E4%B8%AD", "l=é".as_bytes(), &[("k", "é中"), ("l", "é")]),
             ("A=1&a=2", b"", &[("A", "1"), ("a", "2")]),
         ];
         for (query, form, expected) in cases {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-                .collect();
+            let expected: Vec<_> = expected.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
             assert_eq!(parsed(query, form), Ok(expected), "{query}");
         }
     }
@@ -478,8 +434,7 @@ mod tests {
 
     #[test]
     fn a_value_is_found_by_its_exact_name() {
-        let p =
-            Parameters::parse("Tag.10.Key=ten&Tag.1.Key=one&Action=X", b"SecretData=s").unwrap();
+        let p = Parameters::parse("Tag.10.Key=ten&Tag.1.Key=one&Action=X", b"SecretData=s").unwrap();
         assert_eq!(p.get("Tag.1.Key"), Some("one"));
         assert_eq!(p.get("tag.1.key"), None);
         assert_eq!(p.get("SecretData"), Some("s"));
@@ -490,10 +445,7 @@ mod tests {
     #[test]
     fn debug_output_shows_no_value_and_no_name() {
         let shown = format!("{:?}", Parameters::parse("SecretData=canary", b"").unwrap());
-        assert!(
-            !shown.contains("canary") && !shown.contains("SecretData"),
-            "{shown}"
-        );
+        assert!(!shown.contains("canary") && !shown.contains("SecretData"), "{shown}");
     }
 
     #[test]
@@ -504,18 +456,12 @@ mod tests {
             headers
         };
         let form = with("Application/x-www-form-urlencoded; charset=utf-8");
-        assert_eq!(
-            Parameters::received("", &form, b"a=1").unwrap().get("a"),
-            Some("1")
-        );
+        assert_eq!(Parameters::received("", &form, b"a=1").unwrap().get("a"), Some("1"));
         let json = with("application/json");
         assert!(Parameters::received("a=1", &json, b"").is_ok());
         for headers in [json, HeaderMap::new()] {
             let refused = Parameters::received("", &headers, b"{}").unwrap_err();
-            assert_eq!(
-                (refused, refused.code()),
-                (ParameterError::NotAForm, "InvalidParameter")
-            );
+            assert_eq!((refused, refused.code()), (ParameterError::NotAForm, "InvalidParameter"));
         }
     }
 

@@ -14,45 +14,21 @@
 /// ```
 #[must_use]
 pub fn parse(text: &str) -> Option<i64> {
-    let &[
-        y1,
-        y2,
-        y3,
-        y4,
-        b'-',
-        m1,
-        m2,
-        b'-',
-        d1,
-        d2,
-        b'T',
-        h1,
-        h2,
-        b':',
-        n1,
-        n2,
-        b':',
-        s1,
-        s2,
-        b'Z',
-    ] = text.as_bytes()
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'Z'] =
+        text.as_bytes()
     else {
         return None;
     };
     let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_u16, |sum, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| sum * 10 + u16::from(digit - b'0'))
-        })
+        digits
+            .iter()
+            .try_fold(0_u16, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u16::from(digit - b'0')))
     };
     let small = |digits: &[u8]| number(digits).and_then(|n| u8::try_from(n).ok());
     let month = time::Month::try_from(small(&[m1, m2])?).ok()?;
     let date =
-        time::Date::from_calendar_date(number(&[y1, y2, y3, y4])?.into(), month, small(&[d1, d2])?)
-            .ok()?;
-    let clock =
-        time::Time::from_hms(small(&[h1, h2])?, small(&[n1, n2])?, small(&[s1, s2])?).ok()?;
+        time::Date::from_calendar_date(number(&[y1, y2, y3, y4])?.into(), month, small(&[d1, d2])?).ok()?;
+    let clock = time::Time::from_hms(small(&[h1, h2])?, small(&[n1, n2])?, small(&[s1, s2])?).ok()?;
     Some(time::UtcDateTime::new(date, clock).unix_timestamp())
 }
 

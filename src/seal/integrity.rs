@@ -54,7 +54,12 @@ impl Integrity {
     ///
     /// [`RowAltered`] when the value cannot be written as JSON, which no type
     /// of the model does.
-    pub fn guard<T: Serialize>(&self, table: &'static str, key: &str, value: &T) -> Result<Guarded, RowAltered> {
+    pub fn guard<T: Serialize>(
+        &self,
+        table: &'static str,
+        key: &str,
+        value: &T,
+    ) -> Result<Guarded, RowAltered> {
         let body = serde_json::to_string(value).ok().ok_or(RowAltered { table })?;
         let mac = self.context(table, key, &body).sign().as_ref().to_vec();
         Ok(Guarded { body, mac })
@@ -65,7 +70,12 @@ impl Integrity {
     /// # Errors
     ///
     /// [`RowAltered`] when the MAC does not fit.
-    pub fn check<T: DeserializeOwned>(&self, table: &'static str, key: &str, row: &Guarded) -> Result<T, RowAltered> {
+    pub fn check<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        key: &str,
+        row: &Guarded,
+    ) -> Result<T, RowAltered> {
         let expected = self.context(table, key, &row.body).sign();
         aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_ref(), &row.mac)
             .ok()

@@ -116,10 +116,9 @@ impl Sealer {
     pub async fn open(&self, binding: &Binding<'_>, sealed: &Sealed) -> Result<SecretBytes, SealError> {
         let bound = binding.encode();
         let aad = value_aad(&bound, &sealed.recipients)?;
-        let recipient = sealed
-            .recipients
-            .iter()
-            .find_map(|r| Some((r, self.masters.iter().find(|m| m.key.id == r.key_id && m.version == r.key_version)?)));
+        let recipient = sealed.recipients.iter().find_map(|r| {
+            Some((r, self.masters.iter().find(|m| m.key.id == r.key_id && m.version == r.key_version)?))
+        });
         let (recipient, master) = recipient.ok_or(SealError::UnknownKey)?;
         if let Some(cache) = &self.cache {
             // No token, no plaintext: what was unwrapped before does not outlive its loss.
@@ -182,7 +181,12 @@ fn cipher(key: &SecretBytes) -> Result<LessSafeKey, SealError> {
     Ok(LessSafeKey::new(key))
 }
 
-fn encrypt(key: &SecretBytes, nonce: [u8; 12], aad: &[u8], value: &SecretBytes) -> Result<Vec<u8>, SealError> {
+fn encrypt(
+    key: &SecretBytes,
+    nonce: [u8; 12],
+    aad: &[u8],
+    value: &SecretBytes,
+) -> Result<Vec<u8>, SealError> {
     // The final size at once: the copy is encrypted where it lies.
     let mut out = Vec::with_capacity(value.len() + AES_256_GCM.tag_len());
     out.extend_from_slice(value.expose());

@@ -31,7 +31,9 @@ pub enum StoreError {
     #[error("the database holds a row that is damaged: {0}")]
     Damaged(&'static str),
     /// The file was written by a later version of the program.
-    #[error("the database has schema {found}, this program knows up to {known}: use the version of strongroom that wrote it")]
+    #[error(
+        "the database has schema {found}, this program knows up to {known}: use the version of strongroom that wrote it"
+    )]
     Newer {
         /// The schema number in the file.
         found: u32,

@@ -6,8 +6,8 @@ use super::{CONFLICTS, SECRETS, Vault, VaultError};
 use crate::audit::Access;
 use crate::model::rotation::{RotationRecord, State};
 use crate::model::{
-    AutomaticRotation, EcsBinding, Schedule, SecretDataType, SecretId, SecretName, SecretRecord, SecretType, Tag,
-    Timestamp, VersionId, VersionMeta, VersionStage,
+    AutomaticRotation, EcsBinding, Schedule, SecretDataType, SecretId, SecretName, SecretRecord, SecretType,
+    Tag, Timestamp, VersionId, VersionMeta, VersionStage,
 };
 use crate::store::{Change, StoreError};
 
@@ -119,7 +119,12 @@ impl Vault {
     /// go at once, [`VaultError::Rotating`] when it is to go at once while a
     /// rotation is going on: its candidate may be what the instance accepts. A
     /// rotation that only waits for an instance that does not answer is no hindrance.
-    pub async fn delete(&self, _access: &Access, name: &SecretName, how: Deletion) -> Result<Timestamp, VaultError> {
+    pub async fn delete(
+        &self,
+        _access: &Access,
+        name: &SecretName,
+        how: Deletion,
+    ) -> Result<Timestamp, VaultError> {
         for _ in 0..CONFLICTS {
             let mut record = self.find(name).await?.record.clone();
             let now = self.clock.now();
@@ -176,7 +181,9 @@ impl Vault {
                 Ok(Some(name)) => purged.push(name),
                 Ok(None) => {}
                 // One row that cannot be used does not keep the others.
-                Err(error) => tracing::error!(secret = %id, error = ?error, "a secret past its window is not destroyed"),
+                Err(error) => {
+                    tracing::error!(secret = %id, error = ?error, "a secret past its window is not destroyed")
+                }
             }
         }
         Ok(purged)

@@ -141,11 +141,18 @@ impl Vault {
     /// # Errors
     ///
     /// The store's trouble. A row that was altered is left out, and named in the log.
-    pub async fn list(&self, _access: &Access, offset: u64, limit: u32) -> Result<(u64, Vec<SecretRecord>), VaultError> {
+    pub async fn list(
+        &self,
+        _access: &Access,
+        offset: u64,
+        limit: u32,
+    ) -> Result<(u64, Vec<SecretRecord>), VaultError> {
         let page = self.store.secrets(offset, limit).await?;
         let records = page.rows.iter().filter_map(|(id, row)| {
             self.record(id, row)
-                .inspect_err(|error| tracing::error!(secret = %id, error = ?error, "a secret is left out of a list"))
+                .inspect_err(
+                    |error| tracing::error!(secret = %id, error = ?error, "a secret is left out of a list"),
+                )
                 .ok()
         });
         Ok((page.total, records.collect()))
@@ -180,7 +187,11 @@ impl Vault {
     ///
     /// [`VaultError::Store`] with [`StoreError::Conflict`] when the row was
     /// changed in the meantime; nothing has changed then.
-    pub async fn write(&self, mut record: SecretRecord, mut others: Vec<Change>) -> Result<SecretRecord, VaultError> {
+    pub async fn write(
+        &self,
+        mut record: SecretRecord,
+        mut others: Vec<Change>,
+    ) -> Result<SecretRecord, VaultError> {
         let expect = record.revision;
         record.revision = expect.saturating_add(1);
         record.updated = self.clock.now();
@@ -235,5 +246,11 @@ pub(crate) fn version_binding<'a>(
     secret: &'a SecretId,
     version: &'a VersionId,
 ) -> crate::model::Binding<'a> {
-    crate::model::Binding { purpose: "secret-version", account, region, owner: secret.as_str(), part: version.as_str() }
+    crate::model::Binding {
+        purpose: "secret-version",
+        account,
+        region,
+        owner: secret.as_str(),
+        part: version.as_str(),
+    }
 }

@@ -126,7 +126,12 @@ impl Vault {
     /// [`VaultError::WrongType`] for managed secrets, [`VaultError::VersionExists`]
     /// for an id that holds another value, [`VaultError::Full`] when no old
     /// version may be dropped for it, and as [`read`](Self::read).
-    pub async fn put(&self, _access: &Access, name: &SecretName, new: &NewVersion) -> Result<Put, VaultError> {
+    pub async fn put(
+        &self,
+        _access: &Access,
+        name: &SecretName,
+        new: &NewVersion,
+    ) -> Result<Put, VaultError> {
         for _ in 0..CONFLICTS {
             let secret = self.find(name).await?;
             if secret.record.kind != SecretType::Generic {
@@ -190,7 +195,9 @@ impl Vault {
             return Err(VaultError::Full);
         }
         let mut changes = vec![self.seal_version(&record, &new.id, &new.data).await?];
-        changes.extend(dropped.into_iter().map(|version| Change::DropVersion { secret: record.id.clone(), version }));
+        changes.extend(
+            dropped.into_iter().map(|version| Change::DropVersion { secret: record.id.clone(), version }),
+        );
         Ok((record, changes))
     }
 }

@@ -61,10 +61,7 @@ async fn too_little_space_blocks_and_the_block_itself_is_recorded() {
 
     let ballast = disk.fill();
     status_becomes(&journal, |status| matches!(status, Status::Blocked { .. })).await;
-    assert!(matches!(
-        journal.append(numbered(1)).await,
-        Err(AuditError::Blocked)
-    ));
+    assert!(matches!(journal.append(numbered(1)).await, Err(AuditError::Blocked)));
     assert!(matches!(journal.usable(), Err(AuditError::Blocked)));
     assert!(!directory.join("reserve").exists());
     let recorded = journal.append_despite_block(numbered(2)).await.unwrap();
@@ -102,10 +99,7 @@ async fn a_full_disk_fails_closed_and_what_was_acknowledged_is_there() {
     };
     assert!(matches!(refused, AuditError::Failed));
     assert!(acknowledged > 100);
-    assert!(matches!(
-        journal.append(numbered(0)).await,
-        Err(AuditError::Failed)
-    ));
+    assert!(matches!(journal.append(numbered(0)).await, Err(AuditError::Failed)));
     let Status::Failed { reason } = journal.status() else {
         panic!("{:?}", journal.status());
     };
@@ -121,15 +115,9 @@ async fn a_full_disk_fails_closed_and_what_was_acknowledged_is_there() {
 #[ignore = "started by the test that kills it"]
 fn appender_that_will_be_killed() {
     let directory = PathBuf::from(std::env::var_os("AUDIT_LOG_DIRECTORY").unwrap());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let journal = Journal::open(&directory, &small_segments())
-            .unwrap()
-            .journal;
+        let journal = Journal::open(&directory, &small_segments()).unwrap().journal;
         let tasks: Vec<_> = (0..16)
             .map(|_| {
                 let journal = journal.clone();
@@ -166,10 +154,7 @@ async fn every_record_acknowledged_before_a_kill_is_there() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut acknowledged = Vec::new();
         let mut seen = |line: String| {
-            acknowledged.extend(
-                line.split_once("ack ")
-                    .and_then(|(_, n)| n.parse::<u64>().ok()),
-            );
+            acknowledged.extend(line.split_once("ack ").and_then(|(_, n)| n.parse::<u64>().ok()));
             acknowledged.len()
         };
         while seen(lines.next().expect("the child ended early").unwrap()) < wanted {}
@@ -181,18 +166,11 @@ async fn every_record_acknowledged_before_a_kill_is_there() {
 
         let opened = Journal::open(&directory, &small_segments()).unwrap();
         let highest = acknowledged.iter().copied().max().unwrap();
-        assert!(
-            opened.head.seq >= highest,
-            "{} < {highest}",
-            opened.head.seq
-        );
+        assert!(opened.head.seq >= highest, "{} < {highest}", opened.head.seq);
         assert!(acknowledged.iter().all(|seq| *seq > last));
         last = opened.head.seq;
         opened.journal.close().await;
     }
     let report = verified(&directory);
-    assert_eq!(
-        (report.outcome, report.last_seq),
-        (Outcome::Intact, Some(last))
-    );
+    assert_eq!((report.outcome, report.last_seq), (Outcome::Intact, Some(last)));
 }

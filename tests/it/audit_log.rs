@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use strongroom::audit::{
-    self, AdditionalEventData, AuditError, Encoded, Event, EventAccess, EventError, EventId,
-    EventType, Fault, Head, INTERNAL, Journal, Outcome, Report, RequestParameters, Settings,
-    Status, Tail, UserIdentity, VerifyOptions,
+    self, AdditionalEventData, AuditError, Encoded, Event, EventAccess, EventError, EventId, EventType,
+    Fault, Head, INTERNAL, Journal, Outcome, Report, RequestParameters, Settings, Status, Tail, UserIdentity,
+    VerifyOptions,
 };
 use tempfile::TempDir;
 
@@ -65,10 +65,7 @@ fn settings() -> Settings {
 }
 
 fn small_segments() -> Settings {
-    Settings {
-        segment_bytes: 4096,
-        ..settings()
-    }
+    Settings { segment_bytes: 4096, ..settings() }
 }
 
 fn fresh() -> (TempDir, PathBuf) {
@@ -128,18 +125,13 @@ fn reframed(body: &[u8]) -> Vec<u8> {
 
 /// Verifies with both verifiers and makes sure that they agree.
 fn verified_against(directory: &Path, anchor: Option<Head>) -> Report {
-    let options = VerifyOptions {
-        anchor,
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions { anchor, ..VerifyOptions::default() };
     let report = audit::verify(directory, &options);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit-verify.py");
     let mut command = Command::new("python3");
     command.arg(script).arg(directory);
     if let Some(anchor) = anchor {
-        command
-            .arg(anchor.seq.to_string())
-            .arg(anchor.hash.to_string());
+        command.arg(anchor.seq.to_string()).arg(anchor.hash.to_string());
     }
     let output = command.output().unwrap();
     let other: Value = serde_json::from_slice(&output.stdout)
@@ -152,10 +144,7 @@ fn verified_against(directory: &Path, anchor: Option<Head>) -> Report {
     } else {
         assert_eq!(other, ours);
     }
-    assert_eq!(
-        output.status.code(),
-        Some(i32::from(report.outcome.exit_code()))
-    );
+    assert_eq!(output.status.code(), Some(i32::from(report.outcome.exit_code())));
     report
 }
 
@@ -179,22 +168,14 @@ fn length(frames: &[Vec<u8>]) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_many_tasks_are_numbered_chained_and_verified() {
     let (_folder, directory) = fresh();
-    let journal = Journal::open(&directory, &small_segments())
-        .unwrap()
-        .journal;
+    let journal = Journal::open(&directory, &small_segments()).unwrap().journal;
     let tasks: Vec<_> = (0..64)
         .map(|task| {
             let journal = journal.clone();
             tokio::spawn(async move {
                 let mut seqs = Vec::new();
                 for number in 0..20 {
-                    seqs.push(
-                        journal
-                            .append(numbered(task * 100 + number))
-                            .await
-                            .unwrap()
-                            .seq(),
-                    );
+                    seqs.push(journal.append(numbered(task * 100 + number)).await.unwrap().seq());
                 }
                 assert!(seqs.is_sorted());
                 seqs
@@ -244,29 +225,17 @@ async fn a_journal_goes_on_where_it_stopped() {
 async fn one_process_writes_and_a_directory_is_made_once() {
     let (folder, directory) = fresh();
     let opened = Journal::open(&directory, &settings()).unwrap();
-    assert!(matches!(
-        Journal::open(&directory, &settings()),
-        Err(AuditError::Locked(_))
-    ));
+    assert!(matches!(Journal::open(&directory, &settings()), Err(AuditError::Locked(_))));
     opened.journal.close().await;
     assert!(Journal::open(&directory, &settings()).is_ok());
-    assert!(matches!(
-        audit::create(&directory, ORIGIN),
-        Err(AuditError::NotEmpty(_))
-    ));
+    assert!(matches!(audit::create(&directory, ORIGIN), Err(AuditError::NotEmpty(_))));
     for origin in ["", "two\nlines", " x", "caf\u{e9}"] {
         let other = folder.path().join("other");
-        assert!(matches!(
-            audit::create(&other, origin),
-            Err(AuditError::Origin)
-        ));
+        assert!(matches!(audit::create(&other, origin), Err(AuditError::Origin)));
     }
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    assert!(matches!(
-        Journal::open(&empty, &settings()),
-        Err(AuditError::NotAJournal { .. })
-    ));
+    assert!(matches!(Journal::open(&empty, &settings()), Err(AuditError::NotAJournal { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,25 +253,13 @@ async fn hostile_text_starts_no_record_and_masked_values_appear_nowhere() {
     event.source_ip = &hostile;
     event.request_id = &hostile;
     event.resources = &resources;
-    event.error = Some(EventError {
-        code: &hostile,
-        message: &hostile,
-    });
+    event.error = Some(EventError { code: &hostile, message: &hostile });
     event.identity.access_key_id = Some(&hostile);
     event.parameters.known("SecretName", hostile.as_str());
     event.parameters.masked(&hostile);
-    for name in [
-        "SecretData",
-        "securitytoken",
-        "Plaintext",
-        "Password",
-        "Signature",
-    ] {
+    for name in ["SecretData", "securitytoken", "Plaintext", "Password", "Signature"] {
         event.parameters.known(name, secret.as_str());
-        event
-            .response
-            .get_or_insert_default()
-            .known(name, secret.as_str());
+        event.response.get_or_insert_default().known(name, secret.as_str());
     }
     assert!(!format!("{event:?}").contains(MARKER));
     for _ in 0..3 {
@@ -314,37 +271,23 @@ async fn hostile_text_starts_no_record_and_masked_values_appear_nowhere() {
     assert_eq!((report.outcome, report.records), (Outcome::Intact, 3));
     let path = segments(&directory).remove(0);
     let bytes = fs::read(&path).unwrap();
-    assert!(
-        !bytes
-            .windows(MARKER.len())
-            .any(|window| window == MARKER.as_bytes())
-    );
+    assert!(!bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes()));
     let start = b"{\"v\":1,\"seq\":";
-    assert_eq!(
-        bytes.windows(start.len()).filter(|w| *w == start).count(),
-        3
-    );
+    assert_eq!(bytes.windows(start.len()).filter(|w| *w == start).count(), 3);
     for frame in frames(&path) {
         let body = std::str::from_utf8(&frame[4..frame.len() - 4]).unwrap();
         assert!(body.len() < 200_000);
         assert!(!body.chars().any(|c| c.is_control() || c == '\u{2028}'));
         let json: Value = serde_json::from_str(body).unwrap();
         assert_eq!(json["event"]["requestParameters"]["SecretData"], "******");
-        assert!(
-            json["event"]["eventName"]
-                .as_str()
-                .unwrap()
-                .starts_with(forged)
-        );
+        assert!(json["event"]["eventName"].as_str().unwrap().starts_with(forged));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_sees_the_last_records_and_those_that_come() {
     let (_folder, directory) = fresh();
-    let journal = Journal::open(&directory, &small_segments())
-        .unwrap()
-        .journal;
+    let journal = Journal::open(&directory, &small_segments()).unwrap().journal;
     let mut early = Tail::open(&directory, 5).unwrap();
     assert_eq!(early.read().unwrap(), None);
     for number in 0..40 {
@@ -363,10 +306,7 @@ async fn a_reader_sees_the_last_records_and_those_that_come() {
         let line = early.read().unwrap().unwrap();
         assert_eq!(line.seq, seq);
         let name = format!("secret-{}", seq - 1);
-        assert_eq!(
-            line.event().unwrap()["requestParameters"]["SecretName"],
-            name.as_str()
-        );
+        assert_eq!(line.event().unwrap()["requestParameters"]["SecretName"], name.as_str());
         if seq == 40 {
             assert_eq!(Some(line.hash), journal.head().map(|head| head.hash));
         }
@@ -402,10 +342,7 @@ async fn status_becomes(journal: &Journal, wanted: impl Fn(&Status) -> bool) -> 
 async fn a_segment_that_was_removed_replaced_or_changed_is_noticed() {
     for deed in 0..3 {
         let (_folder, directory) = fresh();
-        let settings = Settings {
-            check_interval: Duration::from_millis(20),
-            ..settings()
-        };
+        let settings = Settings { check_interval: Duration::from_millis(20), ..settings() };
         let journal = Journal::open(&directory, &settings).unwrap().journal;
         journal.append(numbered(0)).await.unwrap();
         let path = segments(&directory).remove(0);
@@ -416,17 +353,9 @@ async fn a_segment_that_was_removed_replaced_or_changed_is_noticed() {
                 fs::copy(&path, &copy).unwrap();
                 fs::rename(&copy, &path).unwrap();
             }
-            _ => File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_len(10)
-                .unwrap(),
+            _ => File::options().write(true).open(&path).unwrap().set_len(10).unwrap(),
         }
         status_becomes(&journal, |status| matches!(status, Status::Failed { .. })).await;
-        assert!(matches!(
-            journal.append(numbered(1)).await,
-            Err(AuditError::Failed)
-        ));
+        assert!(matches!(journal.append(numbered(1)).await, Err(AuditError::Failed)));
     }
 }

@@ -181,7 +181,7 @@ fn debug_output_shows_no_secret() {
         stages: Vec::new(),
     };
     let parameters = Parameters::parse(&format!("SecretData={value}"), b"").unwrap();
-    let answer = Answer::json(&serde_json::json!({ "SecretData": value }), value.len()).unwrap();
+    let answer = Answer::json(&serde_json::json!({ "SecretData": value }), &[value]).unwrap();
     let shown: Vec<&dyn Debug> = vec![&version, &parameters, &answer];
     let keys = (
         bytes(),

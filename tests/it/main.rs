@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod audit_full;
 mod audit_log;
 mod authorisation;
 mod bad_parameters;
@@ -16,8 +17,7 @@ mod ram_vectors;
 mod rotation;
 mod secrets;
 mod signature_vectors;
-mod tampering;
-mod audit_full;
 mod store;
+mod tampering;
 mod transport;
 mod users;

@@ -43,10 +43,7 @@ struct Vector {
 }
 
 fn file() -> File {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/fixtures/data/signature/vectors.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/data/signature/vectors.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -69,9 +66,7 @@ impl Vector {
             headers: &headers,
             body: self.body.as_bytes(),
         };
-        Claim::read(&received, Rules::default())
-            .ok()
-            .map(|claim| then(&claim))
+        Claim::read(&received, Rules::default()).ok().map(|claim| then(&claim))
     }
 
     /// As a server does that knows this access key and no other.
@@ -108,10 +103,7 @@ fn every_captured_request_verifies() {
 #[test]
 fn a_claim_says_what_the_client_said() {
     for vector in file().vectors {
-        let stamp = match (
-            vector.headers.get("x-acs-date"),
-            vector.query.split_once("Timestamp="),
-        ) {
+        let stamp = match (vector.headers.get("x-acs-date"), vector.query.split_once("Timestamp=")) {
             (Some(date), _) => date.clone(),
             (None, Some((_, rest))) => rest.split('&').next().unwrap().replace("%3A", ":"),
             (None, None) => panic!("{}", vector.id),
@@ -120,24 +112,11 @@ fn a_claim_says_what_the_client_said() {
             assert_eq!(claim.action(), vector.action, "{}", vector.id);
             assert_eq!(claim.version(), "2016-01-20", "{}", vector.id);
             assert_eq!(claim.access_key_id(), vector.access_key_id, "{}", vector.id);
-            assert_eq!(
-                claim.security_token(),
-                vector.security_token.as_deref(),
-                "{}",
-                vector.id
-            );
-            assert_eq!(
-                Some(claim.unix_seconds()),
-                timestamp::parse(&stamp),
-                "{}",
-                vector.id
-            );
+            assert_eq!(claim.security_token(), vector.security_token.as_deref(), "{}", vector.id);
+            assert_eq!(Some(claim.unix_seconds()), timestamp::parse(&stamp), "{}", vector.id);
             assert!(claim.nonce().is_some(), "{}", vector.id);
-            let expected = if claim.scheme() == Scheme::V1 {
-                "RPC-V1-HMAC-SHA1"
-            } else {
-                claim.scheme().name()
-            };
+            let expected =
+                if claim.scheme() == Scheme::V1 { "RPC-V1-HMAC-SHA1" } else { claim.scheme().name() };
             assert_eq!(expected, vector.scheme, "{}", vector.id);
             let shown = format!("{claim:?}");
             assert!(!shown.contains(&vector.signature), "{shown}");
@@ -151,21 +130,14 @@ fn a_claim_says_what_the_client_said() {
 fn the_string_to_sign_is_the_clients_and_is_withheld_when_it_holds_a_secret() {
     let mut withheld = 0;
     for vector in file().vectors {
-        let text = vector
-            .claimed(|claim| claim.string_to_sign().map(str::to_owned))
-            .unwrap();
-        let holds_secret = vector.is_v1()
-            && (vector.query.contains("SecretData=") || vector.body.contains("SecretData="));
+        let text = vector.claimed(|claim| claim.string_to_sign().map(str::to_owned)).unwrap();
+        let holds_secret =
+            vector.is_v1() && (vector.query.contains("SecretData=") || vector.body.contains("SecretData="));
         if holds_secret {
             withheld += 1;
             assert_eq!(text, None, "{}", vector.id);
         } else if vector.quirk.is_none() {
-            assert_eq!(
-                text.as_deref(),
-                Some(vector.string_to_sign.as_str()),
-                "{}",
-                vector.id
-            );
+            assert_eq!(text.as_deref(), Some(vector.string_to_sign.as_str()), "{}", vector.id);
         }
     }
     assert!(withheld > 3);
@@ -188,17 +160,11 @@ fn our_own_signatures_equal_the_clients() {
 fn one_changed_byte_of_query_or_body_fails() {
     for vector in file().vectors {
         for (at, query) in with_one_byte_changed(&vector.query) {
-            let changed = Vector {
-                query,
-                ..vector.clone()
-            };
+            let changed = Vector { query, ..vector.clone() };
             assert!(!changed.verifies(), "{} query byte {at}", vector.id);
         }
         for (at, body) in with_one_byte_changed(&vector.body) {
-            let changed = Vector {
-                body,
-                ..vector.clone()
-            };
+            let changed = Vector { body, ..vector.clone() };
             assert!(!changed.verifies(), "{} body byte {at}", vector.id);
         }
     }
@@ -208,12 +174,7 @@ fn one_changed_byte_of_query_or_body_fails() {
 fn one_changed_byte_of_a_signed_header_or_of_authorization_fails() {
     for vector in file().vectors.into_iter().filter(|vector| !vector.is_v1()) {
         assert!(vector.signed_headers.len() >= 7, "{}", vector.id);
-        for name in vector
-            .signed_headers
-            .iter()
-            .map(String::as_str)
-            .chain(["authorization"])
-        {
+        for name in vector.signed_headers.iter().map(String::as_str).chain(["authorization"]) {
             for (at, value) in with_one_byte_changed(&vector.headers[name]) {
                 let mut changed = vector.clone();
                 changed.headers.insert(name.to_owned(), value);
@@ -226,28 +187,15 @@ fn one_changed_byte_of_a_signed_header_or_of_authorization_fails() {
 #[test]
 fn another_method_path_or_secret_fails() {
     for vector in file().vectors {
-        let other = if vector.method == "POST" {
-            "GET"
-        } else {
-            "POST"
-        };
+        let other = if vector.method == "POST" { "GET" } else { "POST" };
         for method in [other, "post", "get", "PUT"] {
-            let changed = Vector {
-                method: method.to_owned(),
-                ..vector.clone()
-            };
+            let changed = Vector { method: method.to_owned(), ..vector.clone() };
             assert!(!changed.verifies(), "{} {method}", vector.id);
         }
-        let changed = Vector {
-            path: "/x".to_owned(),
-            ..vector.clone()
-        };
+        let changed = Vector { path: "/x".to_owned(), ..vector.clone() };
         assert!(!changed.verifies(), "{} path", vector.id);
         for (at, access_key_secret) in with_one_byte_changed(&vector.access_key_secret) {
-            let changed = Vector {
-                access_key_secret,
-                ..vector.clone()
-            };
+            let changed = Vector { access_key_secret, ..vector.clone() };
             assert!(!changed.verifies(), "{} secret byte {at}", vector.id);
         }
     }
@@ -255,17 +203,9 @@ fn another_method_path_or_secret_fails() {
 
 #[test]
 fn a_parameter_moved_from_the_body_to_the_query_fails_with_acs3() {
-    for vector in file()
-        .vectors
-        .into_iter()
-        .filter(|v| !v.is_v1() && !v.body.is_empty())
-    {
+    for vector in file().vectors.into_iter().filter(|v| !v.is_v1() && !v.body.is_empty()) {
         let query = format!("{}&{}", vector.query, vector.body);
-        let moved = Vector {
-            query,
-            body: String::new(),
-            ..vector.clone()
-        };
+        let moved = Vector { query, body: String::new(), ..vector.clone() };
         assert!(!moved.verifies(), "{}", vector.id);
     }
 }

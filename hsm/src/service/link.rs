@@ -86,12 +86,7 @@ impl Link {
             )));
         }
         let (answer, arrival) = oneshot::channel();
-        let id = self.enter(Waiting {
-            answer: Some(answer),
-            verb,
-            sent: Instant::now(),
-            allowed,
-        })?;
+        let id = self.enter(Waiting { answer: Some(answer), verb, sent: Instant::now(), allowed })?;
         {
             let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
             let start = outgoing.begin_frame(id, verb as u8);
@@ -99,9 +94,7 @@ impl Link {
             outgoing.end_frame(start);
         }
         self.wake.notify_one();
-        arrival
-            .await
-            .unwrap_or_else(|_dropped| Err(HsmError::unavailable("the connection ended")))
+        arrival.await.unwrap_or_else(|_dropped| Err(HsmError::unavailable("the connection ended")))
     }
 
     /// Refuses everything from now on with `error`, and what waits with it.
@@ -114,10 +107,7 @@ impl Link {
             // A caller that gave up needs no answer.
             drop(answer.send(Err(error.clone())));
         }
-        self.outgoing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Tells every caller whose time is over, and says why the worker must be
@@ -135,15 +125,10 @@ impl Link {
             let operation = waiting.verb.deed();
             if let Some(answer) = waiting.answer.take() {
                 // A caller that gave up needs no answer.
-                drop(answer.send(Err(HsmError::Deadline {
-                    operation: operation.into(),
-                    after: allowed,
-                })));
+                drop(answer.send(Err(HsmError::Deadline { operation: operation.into(), after: allowed })));
             }
             if last_reply < waiting.sent || age > 2 * allowed {
-                hung = Some(format!(
-                    "a call to {operation} was not answered within {allowed:?}"
-                ));
+                hung = Some(format!("a call to {operation} was not answered within {allowed:?}"));
             }
         }
         hung
@@ -178,9 +163,7 @@ impl Link {
             _ => return Err(HsmError::protocol("a reply of an unknown form")),
         };
         if frame.id == NOTICE {
-            return Err(answer
-                .err()
-                .unwrap_or_else(|| HsmError::protocol("a notice without a reason")));
+            return Err(answer.err().unwrap_or_else(|| HsmError::protocol("a notice without a reason")));
         }
         let mut calls = self.lock();
         calls.last_reply = Instant::now();
@@ -250,10 +233,7 @@ async fn write(link: Arc<Link>, mut socket: OwnedWriteHalf) {
         link.wake.notified().await;
         // Lets callers that are ready add theirs to the same system call.
         tokio::task::yield_now().await;
-        std::mem::swap(
-            &mut *link.outgoing.lock().unwrap_or_else(PoisonError::into_inner),
-            &mut sending,
-        );
+        std::mem::swap(&mut *link.outgoing.lock().unwrap_or_else(PoisonError::into_inner), &mut sending);
         if socket.write_all(sending.as_slice()).await.is_err() {
             // The reader notices the same and closes the link.
             return;
@@ -304,9 +284,7 @@ mod tests {
         let call = || link.call(Verb::Random, ALLOWED, 0, |_| {});
         let worker = async {
             for id in calls(&mut peer, 3).await.into_iter().rev() {
-                peer.write_all(reply(id, &id.to_le_bytes()).as_slice())
-                    .await
-                    .unwrap();
+                peer.write_all(reply(id, &id.to_le_bytes()).as_slice()).await.unwrap();
             }
         };
         let (first, second, third, ()) = tokio::join!(call(), call(), call(), worker);
@@ -323,25 +301,15 @@ mod tests {
         let worker = async {
             calls(&mut peer, 1).await;
             let mut frames = WipingBuffer::new();
-            protocol::write_failure(
-                &mut frames,
-                NOTICE,
-                &HsmError::unavailable("the token left"),
-            );
+            protocol::write_failure(&mut frames, NOTICE, &HsmError::unavailable("the token left"));
             peer.write_all(frames.as_slice()).await.unwrap();
             carriers.ended().await
         };
         let (answer, why) = tokio::join!(link.call(Verb::Random, ALLOWED, 0, |_| {}), worker);
         assert!(why.to_string().contains("the token left"), "{why}");
-        assert!(
-            matches!(answer, Err(HsmError::Unavailable { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(HsmError::Unavailable { .. })), "{answer:?}");
         let later = link.call(Verb::Random, ALLOWED, 0, |_| {}).await;
-        assert!(
-            matches!(later, Err(HsmError::Unavailable { .. })),
-            "{later:?}"
-        );
+        assert!(matches!(later, Err(HsmError::Unavailable { .. })), "{later:?}");
     }
 
     #[tokio::test]
@@ -351,10 +319,7 @@ mod tests {
         let begun = Instant::now();
         let slow = async {
             let answer = link.call(Verb::Sign, ALLOWED, 0, |_| {}).await;
-            assert!(
-                matches!(answer, Err(HsmError::Deadline { .. })),
-                "{answer:?}"
-            );
+            assert!(matches!(answer, Err(HsmError::Deadline { .. })), "{answer:?}");
         };
         let quick = async {
             let first = calls(&mut peer, 1).await;

@@ -77,25 +77,13 @@ impl KeyService {
     ) -> Result<Self, HsmError> {
         let (worker, opened) = Worker::open(&program, &token, &pin, keys.clone()).await?;
         // Another token of the same label must not take this one's place later.
-        let token = TokenConfig {
-            token_serial: Some(opened.serial.clone()),
-            ..token
-        };
-        let standing = Standing {
-            state: State::Ready,
-            worker_pid: worker.pid(),
-            restarts: 0,
-            opened,
-        };
+        let token = TokenConfig { token_serial: Some(opened.serial.clone()), ..token };
+        let standing = Standing { state: State::Ready, worker_pid: worker.pid(), restarts: 0, opened };
         let shared = Arc::new(Shared {
             program,
             token,
             pin,
-            keys: RwLock::new(
-                keys.into_iter()
-                    .map(|known| (Address::of(&known.key), known))
-                    .collect(),
-            ),
+            keys: RwLock::new(keys.into_iter().map(|known| (Address::of(&known.key), known)).collect()),
             link: RwLock::new(Arc::clone(&worker.link)),
             standing: Mutex::new(standing),
         });
@@ -111,29 +99,17 @@ impl KeyService {
     ///
     /// [`HsmError::KeyMissing`] for a key that was not named at the start, made
     /// or added since, or that the token has lost; otherwise as for every call.
-    pub async fn wrap(
-        &self,
-        key: &KeyRef,
-        aad: &[u8],
-        plain: &SecretBytes,
-    ) -> Result<Wrapped, HsmError> {
+    pub async fn wrap(&self, key: &KeyRef, aad: &[u8], plain: &SecretBytes) -> Result<Wrapped, HsmError> {
         let address = self.shared.address(key)?;
         let reply = self
-            .call(
-                Verb::Wrap,
-                aad.len() + plain.len() + FIELD_BYTES,
-                |buffer| {
-                    address.write(buffer);
-                    buffer.push_sized(aad);
-                    buffer.push_sized(plain.expose());
-                },
-            )
+            .call(Verb::Wrap, aad.len() + plain.len() + FIELD_BYTES, |buffer| {
+                address.write(buffer);
+                buffer.push_sized(aad);
+                buffer.push_sized(plain.expose());
+            })
             .await?;
         let mut fields = Fields::new(reply.expose());
-        Ok(Wrapped {
-            iv: fields.sized()?.to_vec(),
-            ciphertext: fields.sized()?.to_vec(),
-        })
+        Ok(Wrapped { iv: fields.sized()?.to_vec(), ciphertext: fields.sized()?.to_vec() })
     }
 
     /// Decrypts what [`wrap`](Self::wrap) made of the same key and `aad`.
@@ -142,12 +118,7 @@ impl KeyService {
     ///
     /// [`HsmError::NotAuthentic`] if ciphertext or `aad` were changed; the
     /// token was then proven to work. [`HsmError::KeyMissing`] as for `wrap`.
-    pub async fn unwrap(
-        &self,
-        key: &KeyRef,
-        aad: &[u8],
-        wrapped: &Wrapped,
-    ) -> Result<SecretBytes, HsmError> {
+    pub async fn unwrap(&self, key: &KeyRef, aad: &[u8], wrapped: &Wrapped) -> Result<SecretBytes, HsmError> {
         let address = self.shared.address(key)?;
         let size = aad.len() + wrapped.iv.len() + wrapped.ciphertext.len() + FIELD_BYTES;
         self.call(Verb::Unwrap, size, |buffer| {
@@ -199,9 +170,7 @@ impl KeyService {
     /// [`HsmError::KeyMissing`] as for [`wrap`](Self::wrap).
     pub async fn public_key(&self, key: &KeyRef) -> Result<Vec<u8>, HsmError> {
         let address = self.shared.address(key)?;
-        let reply = self
-            .call(Verb::PublicKey, FIELD_BYTES, |buffer| address.write(buffer))
-            .await?;
+        let reply = self.call(Verb::PublicKey, FIELD_BYTES, |buffer| address.write(buffer)).await?;
         Ok(reply.expose().to_vec())
     }
 
@@ -212,17 +181,10 @@ impl KeyService {
     /// [`HsmError::Protocol`] if `len` exceeds what one call may carry, about
     /// a million bytes.
     pub async fn random(&self, len: usize) -> Result<SecretBytes, HsmError> {
-        let count = u32::try_from(len)
-            .ok()
-            .filter(|_| len <= MAX_CALL_BYTES)
-            .ok_or_else(|| {
-                HsmError::protocol(format!(
-                    "{len} random bytes are more than one call may carry"
-                ))
-            })?;
-        let bytes = self
-            .call(Verb::Random, FIELD_BYTES, |buffer| buffer.push_u32(count))
-            .await?;
+        let count = u32::try_from(len).ok().filter(|_| len <= MAX_CALL_BYTES).ok_or_else(|| {
+            HsmError::protocol(format!("{len} random bytes are more than one call may carry"))
+        })?;
+        let bytes = self.call(Verb::Random, FIELD_BYTES, |buffer| buffer.push_u32(count)).await?;
         if bytes.len() != len {
             return Err(HsmError::protocol("fewer random bytes than asked for"));
         }
@@ -244,11 +206,8 @@ impl KeyService {
     pub async fn generate(&self, key: &KeyRef) -> Result<KnownKey, HsmError> {
         let body = protocol::to_json(key)?;
         let allowed = self.shared.token.call_deadline * 12;
-        let reply = self
-            .call_within(Verb::Generate, allowed, body.len(), |buffer| {
-                buffer.push(&body)
-            })
-            .await?;
+        let reply =
+            self.call_within(Verb::Generate, allowed, body.len(), |buffer| buffer.push(&body)).await?;
         let known: KnownKey = protocol::read_json(reply.expose())?;
         self.shared.remember(known.clone());
         Ok(known)
@@ -262,14 +221,9 @@ impl KeyService {
     /// As for [`start`](Self::start); the key is then not served.
     pub async fn add_key(&self, known: KnownKey) -> Result<(), HsmError> {
         let body = protocol::to_json(&known)?;
-        self.call_within(
-            Verb::AddKey,
-            self.shared.token.call_deadline * 4,
-            body.len(),
-            |buffer| {
-                buffer.push(&body);
-            },
-        )
+        self.call_within(Verb::AddKey, self.shared.token.call_deadline * 4, body.len(), |buffer| {
+            buffer.push(&body);
+        })
         .await?;
         self.shared.remember(known);
         Ok(())
@@ -305,14 +259,8 @@ impl KeyService {
     ///
     /// As for every call. What a self-test finds is part of the report.
     pub async fn report(&self) -> Result<TokenReport, HsmError> {
-        let reply = self
-            .call_within(
-                Verb::Report,
-                self.shared.token.call_deadline * 4,
-                0,
-                |_nothing| {},
-            )
-            .await?;
+        let reply =
+            self.call_within(Verb::Report, self.shared.token.call_deadline * 4, 0, |_nothing| {}).await?;
         let mut report: TokenReport = protocol::read_json(reply.expose())?;
         report.sessions = self.shared.standing().opened.sessions;
         Ok(report)
@@ -334,8 +282,7 @@ impl KeyService {
         size: usize,
         encode: impl FnOnce(&mut WipingBuffer),
     ) -> Result<SecretBytes, HsmError> {
-        self.call_within(verb, self.shared.token.call_deadline, size, encode)
-            .await
+        self.call_within(verb, self.shared.token.call_deadline, size, encode).await
     }
 
     async fn call_within(
@@ -352,9 +299,7 @@ impl KeyService {
 
 impl fmt::Debug for KeyService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyService")
-            .field("status", &self.status())
-            .finish_non_exhaustive()
+        f.debug_struct("KeyService").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -366,10 +311,9 @@ impl Shared {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         match keys.get(&address) {
             Some(known) if known.key.label == key.label => Ok(address),
-            Some(_) | None => Err(HsmError::KeyMissing {
-                key: key.label.clone(),
-                token: self.token.token_label.clone(),
-            }),
+            Some(_) | None => {
+                Err(HsmError::KeyMissing { key: key.label.clone(), token: self.token.token_label.clone() })
+            }
         }
     }
 
@@ -379,12 +323,7 @@ impl Shared {
     }
 
     fn known_keys(&self) -> Vec<KnownKey> {
-        self.keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     fn link(&self) -> Arc<Link> {
@@ -412,10 +351,7 @@ impl Shared {
             State::Down { since, .. } => *since,
             State::Ready | State::PinRefused { .. } | State::Stopped => Instant::now(),
         };
-        standing.state = State::Down {
-            since,
-            why: why.to_string(),
-        };
+        standing.state = State::Down { since, why: why.to_string() };
         standing.worker_pid = None;
         drop(standing);
         self.link().close(&HsmError::unavailable(why.to_string()));
@@ -447,9 +383,6 @@ pub async fn initialize_token(
     so_pin: SecretBytes,
     user_pin: SecretBytes,
 ) -> Result<String, HsmError> {
-    let new = NewToken {
-        module: module.to_owned(),
-        label: label.to_owned(),
-    };
+    let new = NewToken { module: module.to_owned(), label: label.to_owned() };
     Worker::initialize(&program, softhsm_conf, &new, &so_pin, &user_pin).await
 }

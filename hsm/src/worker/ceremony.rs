@@ -18,11 +18,7 @@ const LABEL_BYTES: usize = 32;
 ///
 /// `C_InitToken` destroys everything on a token, so only a slot that says it
 /// holds none is taken, and never a label that exists.
-pub(super) fn initialize(
-    new: &NewToken,
-    so_pin: &[u8],
-    user_pin: &[u8],
-) -> Result<String, HsmError> {
+pub(super) fn initialize(new: &NewToken, so_pin: &[u8], user_pin: &[u8]) -> Result<String, HsmError> {
     let label = &new.label;
     let refuse = |ckr: String, hint: &str| HsmError::Configuration {
         operation: "initialise a token".into(),
@@ -38,10 +34,7 @@ pub(super) fn initialize(
     }
     let context = module::load(&new.module, label)?;
     let tokens = module::tokens(&context, label)?;
-    if tokens
-        .iter()
-        .any(|(_, info)| info.token_initialized() && info.label() == label)
-    {
+    if tokens.iter().any(|(_, info)| info.token_initialized() && info.label() == label) {
         return Err(refuse(
             "a token of that label exists".into(),
             "choose another label, or use the token that is there",
@@ -54,21 +47,12 @@ pub(super) fn initialize(
         ));
     };
     let so_pin = pin(so_pin, info, "the SO PIN").map_err(|what| refuse(what, "choose another"))?;
-    let user_pin =
-        pin(user_pin, info, "the user PIN").map_err(|what| refuse(what, "choose another"))?;
+    let user_pin = pin(user_pin, info, "the user PIN").map_err(|what| refuse(what, "choose another"))?;
     let failed = |error: &Error| faults::token_error("initialise a token", label, error);
-    context
-        .init_token(*slot, &so_pin, label)
-        .map_err(|error| failed(&error))?;
-    let session = context
-        .open_rw_session(*slot)
-        .map_err(|error| failed(&error))?;
-    session
-        .login(UserType::So, Some(&so_pin))
-        .map_err(|error| failed(&error))?;
-    session
-        .init_pin(&user_pin)
-        .map_err(|error| failed(&error))?;
+    context.init_token(*slot, &so_pin, label).map_err(|error| failed(&error))?;
+    let session = context.open_rw_session(*slot).map_err(|error| failed(&error))?;
+    session.login(UserType::So, Some(&so_pin)).map_err(|error| failed(&error))?;
+    session.init_pin(&user_pin).map_err(|error| failed(&error))?;
     session.close().map_err(|error| failed(&error))?;
     let (_, made) = module::find_token(&context, label, None)?;
     let serial = made.serial_number().to_owned();

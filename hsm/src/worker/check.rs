@@ -92,17 +92,15 @@ pub(super) fn verify(
 ) -> Result<(), Mismatch> {
     let agrees = match key.kind {
         KeyKind::CustomerMaster => {
-            let (iv, ciphertext) = read_canary(check).map_err(|malformed| {
-                Mismatch::Deviates(format!("its stored check value: {malformed}"))
-            })?;
-            let plain = gcm::open(session, handle, iv, &context(key), ciphertext)
-                .map_err(Mismatch::from_error)?;
+            let (iv, ciphertext) = read_canary(check)
+                .map_err(|malformed| Mismatch::Deviates(format!("its stored check value: {malformed}")))?;
+            let plain =
+                gcm::open(session, handle, iv, &context(key), ciphertext).map_err(Mismatch::from_error)?;
             verify_slices_are_equal(&plain, CANARY).is_ok()
         }
         KeyKind::Integrity => {
-            let mac = session
-                .sign(&Mechanism::Sha256Hmac, handle, &context(key))
-                .map_err(Mismatch::from_error)?;
+            let mac =
+                session.sign(&Mechanism::Sha256Hmac, handle, &context(key)).map_err(Mismatch::from_error)?;
             verify_slices_are_equal(&mac, check).is_ok()
         }
         KeyKind::AuditSigning => {
@@ -110,27 +108,14 @@ pub(super) fn verify(
             digest(&SHA256, point).as_ref() == check
         }
     };
-    if agrees {
-        Ok(())
-    } else {
-        Err(Mismatch::because("its check value differs"))
-    }
+    if agrees { Ok(()) } else { Err(Mismatch::because("its check value differs")) }
 }
 
 /// Proves that the private key belongs to the public point.
-fn signs_for(
-    session: &Session,
-    handle: ObjectHandle,
-    key: &KeyRef,
-    point: &[u8],
-) -> Result<(), Mismatch> {
+fn signs_for(session: &Session, handle: ObjectHandle, key: &KeyRef, point: &[u8]) -> Result<(), Mismatch> {
     let message = context(key);
     let signature = session
-        .sign(
-            &Mechanism::Ecdsa,
-            handle,
-            digest(&SHA256, &message).as_ref(),
-        )
+        .sign(&Mechanism::Ecdsa, handle, digest(&SHA256, &message).as_ref())
         .map_err(Mismatch::from_error)?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
         .verify(&message, &signature)
@@ -147,8 +132,5 @@ fn read_canary(check: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         return Err(Malformed("an unknown format"));
     }
     let iv_bytes = usize::from(fields.u8()?);
-    fields
-        .rest()
-        .split_at_checked(iv_bytes)
-        .ok_or(Malformed("a field is cut short"))
+    fields.rest().split_at_checked(iv_bytes).ok_or(Malformed("a field is cut short"))
 }

@@ -15,38 +15,18 @@ use crate::report::{MechanismReport, SelfTest, TokenReport};
 
 /// The mechanisms that are used, with their purpose.
 const NEEDED: [(MechanismType, &str, &str); 6] = [
-    (
-        MechanismType::AES_KEY_GEN,
-        "CKM_AES_KEY_GEN",
-        "making customer master keys",
-    ),
+    (MechanismType::AES_KEY_GEN, "CKM_AES_KEY_GEN", "making customer master keys"),
     (MechanismType::AES_GCM, "CKM_AES_GCM", "wrapping data keys"),
-    (
-        MechanismType::GENERIC_SECRET_KEY_GEN,
-        "CKM_GENERIC_SECRET_KEY_GEN",
-        "making integrity keys",
-    ),
-    (
-        MechanismType::SHA256_HMAC,
-        "CKM_SHA256_HMAC",
-        "integrity of records",
-    ),
-    (
-        MechanismType::ECC_KEY_PAIR_GEN,
-        "CKM_EC_KEY_PAIR_GEN",
-        "making audit signing keys",
-    ),
-    (
-        MechanismType::ECDSA,
-        "CKM_ECDSA",
-        "signing the audit journal",
-    ),
+    (MechanismType::GENERIC_SECRET_KEY_GEN, "CKM_GENERIC_SECRET_KEY_GEN", "making integrity keys"),
+    (MechanismType::SHA256_HMAC, "CKM_SHA256_HMAC", "integrity of records"),
+    (MechanismType::ECC_KEY_PAIR_GEN, "CKM_EC_KEY_PAIR_GEN", "making audit signing keys"),
+    (MechanismType::ECDSA, "CKM_ECDSA", "signing the audit journal"),
 ];
 
 /// Asks the token everything that is worth knowing and tries each key.
 pub(super) fn examine(lane: &mut Lane) -> Result<TokenReport, HsmError> {
-    let (library, info, listed) = ask(lane)
-        .map_err(|error| faults::token_error(Verb::Report.deed(), &lane.token.label, &error))?;
+    let (library, info, listed) =
+        ask(lane).map_err(|error| faults::token_error(Verb::Report.deed(), &lane.token.label, &error))?;
     let mechanisms = NEEDED
         .iter()
         .map(|(mechanism, name, purpose)| MechanismReport {
@@ -74,11 +54,7 @@ pub(super) fn examine(lane: &mut Lane) -> Result<TokenReport, HsmError> {
     })
 }
 
-type Answers = (
-    cryptoki::context::Info,
-    cryptoki::slot::TokenInfo,
-    Vec<MechanismType>,
-);
+type Answers = (cryptoki::context::Info, cryptoki::slot::TokenInfo, Vec<MechanismType>);
 
 fn ask(lane: &Lane) -> Result<Answers, Error> {
     let token = &lane.token;
@@ -103,13 +79,9 @@ fn try_all(lane: &mut Lane) -> Vec<SelfTest> {
     };
     let mut tests = vec![
         timed("draw 32 random bytes", || {
-            session
-                .generate_random_slice(&mut [0; 32])
-                .map_err(|error| faults::name(&error))
+            session.generate_random_slice(&mut [0; 32]).map_err(|error| faults::name(&error))
         }),
-        timed("AES-GCM under a session key", || {
-            try_gcm(session, &token.label)
-        }),
+        timed("AES-GCM under a session key", || try_gcm(session, &token.label)),
     ];
     let mut keys = token.keys();
     keys.sort_by(|one, other| one.known.key.label.cmp(&other.known.key.label));
@@ -125,17 +97,11 @@ fn try_all(lane: &mut Lane) -> Vec<SelfTest> {
 }
 
 fn try_gcm(session: &Session, token: &str) -> Result<(), String> {
-    gcm::detect_mode(session, token)
-        .map(|_mode| ())
-        .map_err(|error| error.to_string())
+    gcm::detect_mode(session, token).map(|_mode| ()).map_err(|error| error.to_string())
 }
 
 fn timed(name: &str, test: impl FnOnce() -> Result<(), String>) -> SelfTest {
     let start = Instant::now();
     let failure = test().err();
-    SelfTest {
-        name: name.to_owned(),
-        took: start.elapsed(),
-        failure,
-    }
+    SelfTest { name: name.to_owned(), took: start.elapsed(), failure }
 }

@@ -41,10 +41,7 @@ pub(super) fn class(error: &Error) -> Class {
     use RvError as R;
     if matches!(
         code,
-        R::SessionHandleInvalid
-            | R::SessionClosed
-            | R::OperationActive
-            | R::OperationNotInitialized
+        R::SessionHandleInvalid | R::SessionClosed | R::OperationActive | R::OperationNotInitialized
     ) {
         Class::Session
     } else if matches!(code, R::ObjectHandleInvalid | R::KeyHandleInvalid) {
@@ -64,17 +61,12 @@ pub(super) fn class(error: &Error) -> Class {
         Class::Exhausted
     } else if matches!(
         code,
-        R::EncryptedDataInvalid
-            | R::EncryptedDataLenRange
-            | R::SignatureInvalid
-            | R::SignatureLenRange
+        R::EncryptedDataInvalid | R::EncryptedDataLenRange | R::SignatureInvalid | R::SignatureLenRange
     ) || is_aead_failure(*code)
     {
         Class::Data
-    } else if matches!(
-        code,
-        R::PinIncorrect | R::PinLocked | R::PinExpired | R::PinInvalid | R::PinLenRange
-    ) {
+    } else if matches!(code, R::PinIncorrect | R::PinLocked | R::PinExpired | R::PinInvalid | R::PinLenRange)
+    {
         Class::Pin
     } else if matches!(
         code,
@@ -110,10 +102,7 @@ pub(super) fn class(error: &Error) -> Class {
 
 /// `CKR_AEAD_DECRYPT_FAILED` of PKCS#11 3.0, which `cryptoki` has no name for.
 fn is_aead_failure(code: RvError) -> bool {
-    matches!(
-        code,
-        RvError::UnknownErrorCode(0x42) | RvError::VendorDefined(0x42)
-    )
+    matches!(code, RvError::UnknownErrorCode(0x42) | RvError::VendorDefined(0x42))
 }
 
 /// Whether a template was refused for an attribute in it.
@@ -165,9 +154,7 @@ pub(super) fn name(error: &Error) -> String {
 /// What somebody should look at.
 fn hint(error: &Error) -> &'static str {
     match class(error) {
-        Class::Session => {
-            "the token dropped its session; if this repeats, look at the token's own log"
-        }
+        Class::Session => "the token dropped its session; if this repeats, look at the token's own log",
         Class::Handle => "the key may have been deleted, or the login ended",
         Class::Login => "the login ended behind the worker's back",
         Class::Lost => {
@@ -181,9 +168,7 @@ fn hint(error: &Error) -> &'static str {
         }
         Class::Data => "the data were changed",
         Class::Pin => "the PIN is wrong, expired or locked; it is not tried again",
-        Class::Configuration => {
-            "the token does not allow this; check its mechanisms, policy and firmware"
-        }
+        Class::Configuration => "the token does not allow this; check its mechanisms, policy and firmware",
     }
 }
 
@@ -192,27 +177,13 @@ pub(super) fn token_error(deed: &str, token: &str, error: &Error) -> HsmError {
     let (operation, token) = (deed.to_owned(), token.to_owned());
     let (ckr, hint) = (name(error), hint(error).to_owned());
     match class(error) {
-        Class::Configuration | Class::Pin => HsmError::Configuration {
-            operation,
-            token,
-            ckr,
-            hint,
-        },
-        Class::Exhausted => HsmError::Busy {
-            operation,
-            what: format!("the token has no session left: {ckr}"),
-        },
-        Class::Session
-        | Class::Handle
-        | Class::Login
-        | Class::Lost
-        | Class::Ambiguous
-        | Class::Data => HsmError::Token {
-            operation,
-            token,
-            ckr,
-            hint,
-        },
+        Class::Configuration | Class::Pin => HsmError::Configuration { operation, token, ckr, hint },
+        Class::Exhausted => {
+            HsmError::Busy { operation, what: format!("the token has no session left: {ckr}") }
+        }
+        Class::Session | Class::Handle | Class::Login | Class::Lost | Class::Ambiguous | Class::Data => {
+            HsmError::Token { operation, token, ckr, hint }
+        }
     }
 }
 
@@ -230,18 +201,9 @@ mod tests {
 
     #[test]
     fn codes_have_the_names_of_the_standard() {
-        assert_eq!(
-            name(&error(RvError::GeneralError)),
-            "CKR_GENERAL_ERROR from C_Decrypt"
-        );
-        assert_eq!(
-            name(&error(RvError::SessionHandleInvalid)),
-            "CKR_SESSION_HANDLE_INVALID from C_Decrypt"
-        );
-        assert_eq!(
-            name(&error(RvError::VendorDefined(0x8000_0001))),
-            "CKR 0x80000001 from C_Decrypt"
-        );
+        assert_eq!(name(&error(RvError::GeneralError)), "CKR_GENERAL_ERROR from C_Decrypt");
+        assert_eq!(name(&error(RvError::SessionHandleInvalid)), "CKR_SESSION_HANDLE_INVALID from C_Decrypt");
+        assert_eq!(name(&error(RvError::VendorDefined(0x8000_0001))), "CKR 0x80000001 from C_Decrypt");
     }
 
     #[test]
@@ -284,15 +246,8 @@ mod tests {
 
     #[test]
     fn texts_name_operation_token_code_and_hint() {
-        let text =
-            token_error("wrap a data key", "vault", &error(RvError::DeviceRemoved)).to_string();
-        for part in [
-            "wrap a data key",
-            "vault",
-            "CKR_DEVICE_REMOVED",
-            "C_Decrypt",
-            "check the device",
-        ] {
+        let text = token_error("wrap a data key", "vault", &error(RvError::DeviceRemoved)).to_string();
+        for part in ["wrap a data key", "vault", "CKR_DEVICE_REMOVED", "C_Decrypt", "check the device"] {
             assert!(text.contains(part), "{text}");
         }
         let busy = token_error("sign a digest", "vault", &error(RvError::SessionCount));

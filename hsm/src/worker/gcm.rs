@@ -47,10 +47,7 @@ fn split(mode: IvMode, iv: Vec<u8>, mut output: Vec<u8>, plain_bytes: usize) -> 
         IvMode::Appended { .. } => output.split_off(output.len().min(plain_bytes + TAG_BYTES)),
     };
     let whole = output.len() == plain_bytes + TAG_BYTES && has_form(&iv, &output);
-    whole.then_some(Wrapped {
-        iv,
-        ciphertext: output,
-    })
+    whole.then_some(Wrapped { iv, ciphertext: output })
 }
 
 /// Who made the vector, judged by the buffer that held `given` before the call
@@ -75,9 +72,7 @@ pub(super) fn open(
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut iv = iv.to_vec();
     let mechanism = Mechanism::AesGcm(GcmParams::new(&mut iv, aad, TAG_BITS.into())?);
-    session
-        .decrypt(&mechanism, key, ciphertext)
-        .map(Zeroizing::new)
+    session.decrypt(&mechanism, key, ciphertext).map(Zeroizing::new)
 }
 
 fn encrypt(
@@ -114,9 +109,7 @@ pub(super) fn detect_mode(session: &Session, token: &str) -> Result<IvMode, HsmE
         )
         .map_err(|error| failed(&error))?;
     let mode = try_mode(session, key).map_err(|error| failed(&error));
-    session
-        .destroy_object(key)
-        .map_err(|error| failed(&error))?;
+    session.destroy_object(key).map_err(|error| failed(&error))?;
     mode?.ok_or_else(|| HsmError::Configuration {
         operation: "try AES-GCM".into(),
         token: token.into(),
@@ -171,13 +164,7 @@ mod tests {
         let kept = split(IvMode::Returned, MADE.to_vec(), sealed.clone(), 32).unwrap();
         assert_eq!((kept.iv, kept.ciphertext), (MADE.to_vec(), sealed.clone()));
         let output = [sealed.as_slice(), &[9; 16]].concat();
-        let kept = split(
-            IvMode::Appended { iv_bytes: 16 },
-            GIVEN.to_vec(),
-            output,
-            32,
-        )
-        .unwrap();
+        let kept = split(IvMode::Appended { iv_bytes: 16 }, GIVEN.to_vec(), output, 32).unwrap();
         assert_eq!((kept.iv, kept.ciphertext), (vec![9; 16], sealed));
     }
 

@@ -6,8 +6,8 @@ use std::process;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, getpid, getrlimit, kill_process,
-    set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, set_dumpable_behavior,
+    setrlimit,
 };
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,13 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The worker's life ends with its socket.
 pub(super) fn harden() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )?;
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     // Under a limit a later allocation could fail, in the middle of a call.
     if getrlimit(Resource::Memlock).current.is_none() {
         // A sandbox may still forbid it, which is no reason not to serve.
@@ -39,11 +33,7 @@ pub(super) fn harden() -> io::Result<()> {
     }));
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let _context = runtime.enter();
-    for kind in [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ] {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
         // Once registered, the default action stays replaced.
         drop(signal(kind)?);
     }

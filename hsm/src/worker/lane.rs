@@ -19,10 +19,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(token: Arc<Token>, session: Session) -> Self {
-        Self {
-            token,
-            session: Some(session),
-        }
+        Self { token, session: Some(session) }
     }
 
     /// Runs `call`, which must have no side effects, and once more on a fresh
@@ -123,9 +120,7 @@ impl Lane {
 
     fn not_authentic(&self, verb: Verb, key: Option<&Key>, error: &Error) -> HsmError {
         match key {
-            Some(key) if verb == Verb::Unwrap => HsmError::NotAuthentic {
-                key: key.known.key.label.clone(),
-            },
+            Some(key) if verb == Verb::Unwrap => HsmError::NotAuthentic { key: key.known.key.label.clone() },
             Some(_) | None => self.failure(verb, error),
         }
     }
@@ -173,21 +168,12 @@ mod tests {
         let text = format!("directories.tokendir = {}\n", folder.path().display());
         std::fs::write(&conf, text).unwrap();
         let output = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "worker::lane::tests::scenarios",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "worker::lane::tests::scenarios", "--ignored", "--nocapture"])
             .env("SOFTHSM2_CONF", conf)
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         assert!(text.contains("1 passed"), "{text}");
     }
 
@@ -195,10 +181,7 @@ mod tests {
     #[ignore = "run by another test, in a process of its own"]
     fn scenarios() {
         let label = "lane".to_owned();
-        let new = NewToken {
-            module: MODULE.into(),
-            label: label.clone(),
-        };
+        let new = NewToken { module: MODULE.into(), label: label.clone() };
         ceremony::initialize(&new, b"so pin of the test token", PIN).unwrap();
         let opening = Opening {
             module: MODULE.into(),
@@ -211,11 +194,7 @@ mod tests {
             keys: Vec::new(),
         };
         let token = Arc::new(Token::open(&opening, &SecretBytes::copy_of(PIN)).unwrap());
-        let name = KeyRef {
-            label: "key".into(),
-            id: [1; 16],
-            kind: KeyKind::CustomerMaster,
-        };
+        let name = KeyRef { label: "key".into(), id: [1; 16], kind: KeyKind::CustomerMaster };
         token.generate(&name).unwrap();
         let key = token.key(Address::of(&name)).unwrap();
         let mut lane = Lane::new(Arc::clone(&token), token.session(false).unwrap());
@@ -237,10 +216,7 @@ mod tests {
         // Twice without a reason, while the key answers: the data.
         let twice = [RvError::GeneralError, RvError::FunctionFailed];
         let (answer, sessions) = run(&mut lane, Verb::Unwrap, &key, &twice);
-        assert!(
-            matches!(answer, Err(HsmError::NotAuthentic { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(HsmError::NotAuthentic { .. })), "{answer:?}");
         assert_eq!(sessions.len(), 2);
         let (answer, _) = run(&mut lane, Verb::Mac, &key, &twice);
         assert!(matches!(answer, Err(HsmError::Token { .. })), "{answer:?}");
@@ -253,15 +229,9 @@ mod tests {
             answer
         };
         let answer = once(&mut lane, RvError::EncryptedDataInvalid);
-        assert!(
-            matches!(answer, Err(HsmError::NotAuthentic { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(HsmError::NotAuthentic { .. })), "{answer:?}");
         let answer = once(&mut lane, RvError::MechanismInvalid);
-        assert!(
-            matches!(answer, Err(HsmError::Configuration { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(HsmError::Configuration { .. })), "{answer:?}");
         let answer = once(&mut lane, RvError::SessionCount);
         assert!(matches!(answer, Err(HsmError::Busy { .. })), "{answer:?}");
         assert!(token.lost().is_none());
@@ -271,27 +241,16 @@ mod tests {
         let answer = lane.perform(Verb::Wrap, Some(&key), |session| {
             gcm::seal(session, key.handle(), token.iv_mode, b"", b"data key")
         });
-        assert!(
-            matches!(answer, Err(HsmError::Unavailable { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(HsmError::Unavailable { .. })), "{answer:?}");
         assert!(token.lost().is_some());
         let (answer, sessions) = run(&mut lane, Verb::Mac, &key, &[RvError::DeviceRemoved]);
-        assert!(
-            matches!(answer, Err(HsmError::Unavailable { .. })),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(HsmError::Unavailable { .. })), "{answer:?}");
         assert!(sessions.len() <= 1);
     }
 
     /// Performs a call that fails with `codes`, one after the other, and then
     /// succeeds; returns the sessions that it was tried on.
-    fn run(
-        lane: &mut Lane,
-        verb: Verb,
-        key: &Key,
-        codes: &[RvError],
-    ) -> (Result<(), HsmError>, Vec<u64>) {
+    fn run(lane: &mut Lane, verb: Verb, key: &Key, codes: &[RvError]) -> (Result<(), HsmError>, Vec<u64>) {
         let (sessions, mut codes) = (RefCell::new(Vec::new()), codes.iter());
         let codes = RefCell::new(&mut codes);
         let answer = lane.perform(verb, Some(key), |session| {

@@ -60,10 +60,7 @@ pub fn worker_main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell if standard error is closed too.
-            drop(writeln!(
-                io::stderr().lock(),
-                "strongroom key worker: {error}"
-            ));
+            drop(writeln!(io::stderr().lock(), "strongroom key worker: {error}"));
             ExitCode::from(2)
         }
     }
@@ -75,9 +72,7 @@ fn run() -> io::Result<()> {
     let replies = Replies::new();
     let writer = {
         let (replies, socket) = (Arc::clone(&replies), socket.try_clone()?);
-        thread::Builder::new()
-            .name("hsm-replies".into())
-            .spawn(move || replies.write_to(&socket))?
+        thread::Builder::new().name("hsm-replies".into()).spawn(move || replies.write_to(&socket))?
     };
     let outcome = converse(&socket, &replies);
     replies.finish();
@@ -99,21 +94,14 @@ fn inherited_socket() -> io::Result<UnixStream> {
 }
 
 fn converse(socket: &UnixStream, replies: &Arc<Replies>) -> io::Result<()> {
-    let mut reader = Reader {
-        socket,
-        inbox: Inbox::new(),
-    };
+    let mut reader = Reader { socket, inbox: Inbox::new() };
     let Some(first) = reader.next_job()? else {
         return Ok(());
     };
     match first.verb {
         Verb::Open => serve(first, reader, replies),
         Verb::Initialize => {
-            answer(
-                replies,
-                first.id,
-                initialize(&first.body).and_then(|serial| protocol::to_json(&serial)),
-            );
+            answer(replies, first.id, initialize(&first.body).and_then(|serial| protocol::to_json(&serial)));
             Ok(())
         }
         Verb::Wrap
@@ -194,13 +182,7 @@ fn serve(first: Job, mut reader: Reader<'_>, replies: &Arc<Replies>) -> io::Resu
             Ok(Some(job)) => {
                 if let Err(job) = queue.put(job) {
                     let what = "the worker's queue is full".to_owned();
-                    replies.fail(
-                        job.id,
-                        &HsmError::Busy {
-                            operation: job.verb.deed().into(),
-                            what,
-                        },
-                    );
+                    replies.fail(job.id, &HsmError::Busy { operation: job.verb.deed().into(), what });
                 }
             }
             Ok(None) => break Ok(()),
@@ -224,9 +206,7 @@ fn open_lanes(token: &Arc<Token>, sessions: u16) -> Result<Vec<Lane>, HsmError> 
     for _ in 0..sessions.max(1) {
         match token.session(false) {
             Ok(session) => lanes.push(Lane::new(Arc::clone(token), session)),
-            Err(error)
-                if faults::class(&error) == faults::Class::Exhausted && !lanes.is_empty() =>
-            {
+            Err(error) if faults::class(&error) == faults::Class::Exhausted && !lanes.is_empty() => {
                 break;
             }
             Err(error) => return Err(faults::token_error("open a session", &token.label, &error)),
@@ -264,9 +244,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The next call, or `None` when the appliance has closed the socket.
     fn next_job(&mut self) -> io::Result<Option<Job>> {
-        let broken = |malformed: Malformed| {
-            io::Error::new(io::ErrorKind::InvalidData, malformed.to_string())
-        };
+        let broken = |malformed: Malformed| io::Error::new(io::ErrorKind::InvalidData, malformed.to_string());
         loop {
             if let Some(frame) = self.inbox.next().map_err(broken)? {
                 return Ok(Some(Job {

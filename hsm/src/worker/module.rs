@@ -47,9 +47,7 @@ fn examine(path: &Path) -> Result<(), String> {
     if !path.is_absolute() {
         return Err(format!("{} is not an absolute path", path.display()));
     }
-    let file = path
-        .canonicalize()
-        .map_err(|error| format!("{} cannot be found: {error}", path.display()))?;
+    let file = path.canonicalize().map_err(|error| format!("{} cannot be found: {error}", path.display()))?;
     let metadata = examine_one(&file)?;
     if !metadata.is_file() {
         return Err(format!("{} is not a file", file.display()));
@@ -61,9 +59,8 @@ fn examine(path: &Path) -> Result<(), String> {
 }
 
 fn examine_one(path: &Path) -> Result<Metadata, String> {
-    let metadata = path
-        .metadata()
-        .map_err(|error| format!("{} cannot be examined: {error}", path.display()))?;
+    let metadata =
+        path.metadata().map_err(|error| format!("{} cannot be examined: {error}", path.display()))?;
     if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(format!(
             "{} can be written by others (mode {:04o})",
@@ -80,9 +77,7 @@ fn examine_one(path: &Path) -> Result<Metadata, String> {
 
 /// `pkcs11-spy` writes the PIN and every data key into its log.
 fn refuse_spy(context: &Pkcs11, path: &Path, token: &str) -> Result<(), HsmError> {
-    let named = path
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().contains("spy"));
+    let named = path.file_name().is_some_and(|name| name.to_string_lossy().contains("spy"));
     let described = context.get_library_info().is_ok_and(|info| {
         info.library_description().to_lowercase().contains("spy")
             || info.manufacturer_id().to_lowercase().contains("spy")
@@ -127,20 +122,12 @@ pub(super) fn find_token(
 
 /// Every slot with a token, initialised or not.
 pub(super) fn tokens(context: &Pkcs11, label: &str) -> Result<Vec<(Slot, TokenInfo)>, HsmError> {
-    let failed =
-        |error: &cryptoki::error::Error| faults::token_error("list the tokens", label, error);
+    let failed = |error: &cryptoki::error::Error| faults::token_error("list the tokens", label, error);
     context
         .get_slots_with_token()
         .map_err(|error| failed(&error))?
         .into_iter()
-        .map(|slot| {
-            Ok((
-                slot,
-                context
-                    .get_token_info(slot)
-                    .map_err(|error| failed(&error))?,
-            ))
-        })
+        .map(|slot| Ok((slot, context.get_token_info(slot).map_err(|error| failed(&error))?)))
         .collect()
 }
 
@@ -154,11 +141,7 @@ mod tests {
 
     #[test]
     fn a_relative_module_path_is_refused() {
-        assert!(
-            examine(Path::new("libsofthsm2.so"))
-                .unwrap_err()
-                .contains("absolute")
-        );
+        assert!(examine(Path::new("libsofthsm2.so")).unwrap_err().contains("absolute"));
     }
 
     #[test]
@@ -175,11 +158,7 @@ mod tests {
         ] {
             fs::set_permissions(&module, Permissions::from_mode(file_mode)).unwrap();
             fs::set_permissions(folder.path(), Permissions::from_mode(folder_mode)).unwrap();
-            assert_eq!(
-                examine(&module).is_ok(),
-                accepted,
-                "{file_mode:o} in {folder_mode:o}"
-            );
+            assert_eq!(examine(&module).is_ok(), accepted, "{file_mode:o} in {folder_mode:o}");
         }
     }
 

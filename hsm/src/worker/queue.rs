@@ -35,17 +35,8 @@ struct State {
 
 impl Queue {
     pub(super) fn new(limit: usize, takers: usize) -> Self {
-        let state = State {
-            jobs: VecDeque::new(),
-            closed: false,
-            idle: 0,
-        };
-        Self {
-            state: Mutex::new(state),
-            arrived: Condvar::new(),
-            limit,
-            takers: takers.max(1),
-        }
+        let state = State { jobs: VecDeque::new(), closed: false, idle: 0 };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), limit, takers: takers.max(1) }
     }
 
     /// Adds a job, or gives it back when the queue is full.
@@ -77,10 +68,7 @@ impl Queue {
                 return true;
             }
             state.idle += 1;
-            state = self
-                .arrived
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
     }
@@ -109,12 +97,7 @@ mod tests {
     use crate::protocol::Verb;
 
     fn job(id: u64) -> Job {
-        Job {
-            id,
-            verb: Verb::Random,
-            body: Zeroizing::new(Vec::new()),
-            received: Instant::now(),
-        }
+        Job { id, verb: Verb::Random, body: Zeroizing::new(Vec::new()), received: Instant::now() }
     }
 
     #[test]
@@ -133,10 +116,7 @@ mod tests {
         }
         let mut batch = Vec::new();
         assert!(queue.take(&mut batch));
-        assert_eq!(
-            batch.iter().map(|job| job.id).collect::<Vec<_>>(),
-            [0, 1, 2, 3, 4]
-        );
+        assert_eq!(batch.iter().map(|job| job.id).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         queue.close();
         assert!(!queue.take(&mut batch));
     }

@@ -27,15 +27,8 @@ struct State {
 
 impl Replies {
     pub(super) fn new() -> Arc<Self> {
-        let state = State {
-            buffer: WipingBuffer::new(),
-            idle: false,
-            finished: false,
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        })
+        let state = State { buffer: WipingBuffer::new(), idle: false, finished: false };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// Hands over whole frames; `frames` is empty and wiped afterwards.
@@ -82,10 +75,7 @@ impl Replies {
                     return;
                 }
                 state.idle = true;
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.idle = false;
             }
             std::mem::swap(&mut state.buffer, &mut sending);

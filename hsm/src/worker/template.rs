@@ -162,35 +162,24 @@ fn assert_attributes(
             Ok(found) if found.first() == Some(wanted) => {}
             Ok(found) if found.is_empty() => deviations.push(format!("{kind} is not given")),
             Ok(_) => deviations.push(format!("{kind} differs")),
-            Err(error) => deviations.push(format!(
-                "{kind} cannot be read: {}",
-                super::faults::name(&error)
-            )),
+            Err(error) => deviations.push(format!("{kind} cannot be read: {}", super::faults::name(&error))),
         }
     }
     if deviations.is_empty() {
         return Ok(());
     }
-    Err(HsmError::KeyAltered {
-        key: key.label.clone(),
-        token: token.to_owned(),
-        what: deviations.join(", "),
-    })
+    Err(HsmError::KeyAltered { key: key.label.clone(), token: token.to_owned(), what: deviations.join(", ") })
 }
 
 /// The uncompressed point of a public key; `None` if the token gives none that
 /// has the right form.
 pub(super) fn point(session: &Session, public: ObjectHandle) -> Option<Vec<u8>> {
-    let attributes = session
-        .get_attributes(public, &[AttributeType::EcPoint])
-        .ok()?;
+    let attributes = session.get_attributes(public, &[AttributeType::EcPoint]).ok()?;
     let Some(Attribute::EcPoint(encoded)) = attributes.first() else {
         return None;
     };
     // A DER octet string by the standard; some modules give the bare point.
-    let bare = encoded
-        .strip_prefix(&[0x04, 0x41])
-        .filter(|point| point.len() == POINT_BYTES);
+    let bare = encoded.strip_prefix(&[0x04, 0x41]).filter(|point| point.len() == POINT_BYTES);
     let point = bare.unwrap_or(encoded);
     (point.len() == POINT_BYTES && point.first() == Some(&0x04)).then(|| point.to_vec())
 }

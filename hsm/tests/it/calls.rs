@@ -11,45 +11,26 @@ use crate::stand::{LABEL, Stand, data_key, key, send_signal, start};
 async fn every_call_does_what_its_name_says() {
     let stand = Stand::new().await;
     let service = stand.service(&[]).await;
-    let (cmk, integrity, signing) = (
-        key(KeyKind::CustomerMaster),
-        key(KeyKind::Integrity),
-        key(KeyKind::AuditSigning),
-    );
+    let (cmk, integrity, signing) =
+        (key(KeyKind::CustomerMaster), key(KeyKind::Integrity), key(KeyKind::AuditSigning));
     for key in [&cmk, &integrity, &signing] {
         service.generate(key).await.unwrap();
     }
 
     let wrapped = service.wrap(&cmk, b"context", &data_key()).await.unwrap();
     assert_eq!((wrapped.iv.len(), wrapped.ciphertext.len()), (12, 48));
-    assert!(
-        service
-            .unwrap(&cmk, b"context", &wrapped)
-            .await
-            .unwrap()
-            .matches(data_key().expose())
-    );
+    assert!(service.unwrap(&cmk, b"context", &wrapped).await.unwrap().matches(data_key().expose()));
 
     let mac = service.mac(&integrity, b"row").await.unwrap();
     assert_eq!(mac, service.mac(&integrity, b"row").await.unwrap());
     assert_ne!(mac, service.mac(&integrity, b"other row").await.unwrap());
 
-    let signature = service
-        .sign(
-            &signing,
-            digest(&SHA256, b"head").as_ref().try_into().unwrap(),
-        )
-        .await
-        .unwrap();
+    let signature =
+        service.sign(&signing, digest(&SHA256, b"head").as_ref().try_into().unwrap()).await.unwrap();
     let point = service.public_key(&signing).await.unwrap();
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point)
-        .verify(b"head", &signature)
-        .unwrap();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).verify(b"head", &signature).unwrap();
 
-    let (one, other) = (
-        service.random(32).await.unwrap(),
-        service.random(32).await.unwrap(),
-    );
+    let (one, other) = (service.random(32).await.unwrap(), service.random(32).await.unwrap());
     assert_eq!(one.len(), 32);
     assert!(!one.matches(other.expose()));
     assert!(service.random(0).await.unwrap().is_empty());
@@ -67,19 +48,10 @@ async fn empty_and_large_arguments_are_carried() {
     assert_ne!(mac, service.mac(&integrity, b"").await.unwrap());
     for plain in [SecretBytes::copy_of(b"x"), SecretBytes::copy_of(&large)] {
         let wrapped = service.wrap(&cmk, b"", &plain).await.unwrap();
-        assert!(
-            service
-                .unwrap(&cmk, b"", &wrapped)
-                .await
-                .unwrap()
-                .matches(plain.expose())
-        );
+        assert!(service.unwrap(&cmk, b"", &wrapped).await.unwrap().matches(plain.expose()));
     }
     let excess = service.mac(&integrity, &vec![7; 2_000_000]).await;
-    assert!(
-        matches!(excess, Err(HsmError::Protocol { .. })),
-        "{excess:?}"
-    );
+    assert!(matches!(excess, Err(HsmError::Protocol { .. })), "{excess:?}");
     assert_eq!(service.mac(&integrity, &large).await.unwrap(), mac);
 }
 
@@ -112,14 +84,8 @@ async fn what_was_changed_is_not_authentic_and_leaves_the_pool_alone() {
     };
     let mut vector = good.clone();
     vector.iv[0] ^= 1;
-    let short = Wrapped {
-        iv: good.iv.clone(),
-        ciphertext: good.ciphertext[..8].to_vec(),
-    };
-    let no_vector = Wrapped {
-        iv: Vec::new(),
-        ciphertext: good.ciphertext.clone(),
-    };
+    let short = Wrapped { iv: good.iv.clone(), ciphertext: good.ciphertext[..8].to_vec() };
+    let no_vector = Wrapped { iv: Vec::new(), ciphertext: good.ciphertext.clone() };
     for (aad, damaged) in [
         (&b"context"[..], flip(0)),
         (b"context", flip(47)),
@@ -130,40 +96,22 @@ async fn what_was_changed_is_not_authentic_and_leaves_the_pool_alone() {
         (b"", good.clone()),
     ] {
         let refused = service.unwrap(&cmk, aad, &damaged).await;
-        assert!(
-            matches!(refused, Err(HsmError::NotAuthentic { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(HsmError::NotAuthentic { .. })), "{refused:?}");
     }
     let refused = service.unwrap(&other, b"context", &good).await;
-    assert!(
-        matches!(refused, Err(HsmError::NotAuthentic { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(HsmError::NotAuthentic { .. })), "{refused:?}");
 
     // Damaged rows under load do not disturb the others.
     let mut calls = JoinSet::new();
     for number in 0..200 {
         let (service, cmk) = (service.clone(), cmk.clone());
-        let row = if number % 4 == 0 {
-            flip(number % 48)
-        } else {
-            good.clone()
-        };
-        calls.spawn(async move {
-            (
-                number % 4 == 0,
-                service.unwrap(&cmk, b"context", &row).await,
-            )
-        });
+        let row = if number % 4 == 0 { flip(number % 48) } else { good.clone() };
+        calls.spawn(async move { (number % 4 == 0, service.unwrap(&cmk, b"context", &row).await) });
     }
     while let Some(done) = calls.join_next().await {
         let (damaged, answer) = done.unwrap();
         if damaged {
-            assert!(
-                matches!(answer, Err(HsmError::NotAuthentic { .. })),
-                "{answer:?}"
-            );
+            assert!(matches!(answer, Err(HsmError::NotAuthentic { .. })), "{answer:?}");
         } else {
             assert!(answer.unwrap().matches(data_key().expose()));
         }
@@ -184,14 +132,8 @@ async fn many_calls_in_flight_each_get_their_own_answer() {
         let (service, cmk) = (service.clone(), cmk.clone());
         calls.spawn(async move {
             let plain = SecretBytes::copy_of(&number.to_be_bytes().repeat(8));
-            let wrapped = service
-                .wrap(&cmk, &number.to_be_bytes(), &plain)
-                .await
-                .unwrap();
-            let back = service
-                .unwrap(&cmk, &number.to_be_bytes(), &wrapped)
-                .await
-                .unwrap();
+            let wrapped = service.wrap(&cmk, &number.to_be_bytes(), &plain).await.unwrap();
+            let back = service.unwrap(&cmk, &number.to_be_bytes(), &wrapped).await.unwrap();
             assert!(back.matches(plain.expose()));
         });
     }
@@ -204,15 +146,7 @@ async fn many_calls_in_flight_each_get_their_own_answer() {
 #[tokio::test]
 async fn a_call_beyond_the_queue_is_refused_as_busy() {
     let stand = Stand::new().await;
-    let service = start(
-        strongroom_hsm::TokenConfig {
-            queue: 4,
-            ..stand.config()
-        },
-        &[],
-    )
-    .await
-    .unwrap();
+    let service = start(strongroom_hsm::TokenConfig { queue: 4, ..stand.config() }, &[]).await.unwrap();
     let worker = service.status().worker_pid.unwrap();
     send_signal(worker, "-STOP");
     let mut calls = JoinSet::new();
@@ -252,58 +186,27 @@ async fn a_key_that_was_never_named_is_missing() {
     let service = stand.service(&[]).await;
     let cmk = key(KeyKind::CustomerMaster);
     service.generate(&cmk).await.unwrap();
-    let unknown = service
-        .wrap(&key(KeyKind::CustomerMaster), b"", &data_key())
-        .await;
-    assert!(
-        matches!(unknown, Err(HsmError::KeyMissing { .. })),
-        "{unknown:?}"
-    );
-    let renamed = strongroom_hsm::KeyRef {
-        label: "another".into(),
-        ..cmk.clone()
-    };
+    let unknown = service.wrap(&key(KeyKind::CustomerMaster), b"", &data_key()).await;
+    assert!(matches!(unknown, Err(HsmError::KeyMissing { .. })), "{unknown:?}");
+    let renamed = strongroom_hsm::KeyRef { label: "another".into(), ..cmk.clone() };
     let unknown = service.wrap(&renamed, b"", &data_key()).await;
-    assert!(
-        matches!(unknown, Err(HsmError::KeyMissing { .. })),
-        "{unknown:?}"
-    );
+    assert!(matches!(unknown, Err(HsmError::KeyMissing { .. })), "{unknown:?}");
     let misused = service.mac(&cmk, b"row").await;
-    assert!(
-        matches!(misused, Err(HsmError::Protocol { .. })),
-        "{misused:?}"
-    );
+    assert!(matches!(misused, Err(HsmError::Protocol { .. })), "{misused:?}");
 }
 
 #[tokio::test]
 async fn the_report_tells_what_the_token_is_and_can_do() {
     let stand = Stand::new().await;
     let service = stand.service(&[]).await;
-    service
-        .generate(&key(KeyKind::CustomerMaster))
-        .await
-        .unwrap();
+    service.generate(&key(KeyKind::CustomerMaster)).await.unwrap();
     let report = service.report().await.unwrap();
-    assert_eq!(
-        (report.label.as_str(), &report.serial),
-        (LABEL, &stand.serial)
-    );
+    assert_eq!((report.label.as_str(), &report.serial), (LABEL, &stand.serial));
     assert!(report.manufacturer.contains("SoftHSM"));
     assert_eq!(report.sessions, 4);
-    assert!(
-        report.mechanisms.iter().all(|mechanism| mechanism.present),
-        "{:?}",
-        report.mechanisms
-    );
+    assert!(report.mechanisms.iter().all(|mechanism| mechanism.present), "{:?}", report.mechanisms);
     assert_eq!(report.self_tests.len(), 3);
-    assert!(
-        report.self_tests.iter().all(|test| test.failure.is_none()),
-        "{:?}",
-        report.self_tests
-    );
+    assert!(report.self_tests.iter().all(|test| test.failure.is_none()), "{:?}", report.self_tests);
     let status = service.status();
-    assert_eq!(
-        (status.token_serial, status.sessions),
-        (stand.serial.clone(), 4)
-    );
+    assert_eq!((status.token_serial, status.sessions), (stand.serial.clone(), 4));
 }

@@ -35,11 +35,7 @@ pub(crate) enum Deed {
     MakeModifiable(KeyRef),
     /// Decrypts as fast as it can with so many threads; the count of objects is
     /// then that of decryptions a second.
-    Measure {
-        key: KeyRef,
-        wrapped: Wrapped,
-        threads: u16,
-    },
+    Measure { key: KeyRef, wrapped: Wrapped, threads: u16 },
     /// Changes the user's PIN.
     SetPin { old: String, new: String },
 }
@@ -53,25 +49,14 @@ pub(crate) fn perform(stand: &Stand, deed: &Deed) -> usize {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{deed:?}: {text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{deed:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
     let (_, count) = text.split_once("objects: ").unwrap();
     count.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 /// Decryptions a second without any worker in between.
 pub(crate) fn measure(stand: &Stand, key: &KeyRef, wrapped: &Wrapped, threads: u16) -> usize {
-    perform(
-        stand,
-        &Deed::Measure {
-            key: key.clone(),
-            wrapped: wrapped.clone(),
-            threads,
-        },
-    )
+    perform(stand, &Deed::Measure { key: key.clone(), wrapped: wrapped.clone(), threads })
 }
 
 #[test]
@@ -79,9 +64,7 @@ pub(crate) fn measure(stand: &Stand, key: &KeyRef, wrapped: &Wrapped, threads: u
 fn hand() {
     let deed: Deed = serde_json::from_str(&std::env::var(DEED).unwrap()).unwrap();
     let context = Pkcs11::new(MODULE).unwrap();
-    context
-        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .unwrap();
+    context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
     let slot = context.get_slots_with_initialized_token().unwrap()[0];
     let session = context.open_rw_session(slot).unwrap();
     let pin = |text: &str| AuthPin::new(text.to_owned().into_boxed_str());
@@ -101,23 +84,13 @@ fn hand() {
             println!("objects: 0");
             return;
         }
-        Deed::Measure {
-            key,
-            wrapped,
-            threads,
-        } => {
-            println!(
-                "objects: {}",
-                decrypt(&context, slot, &key, &wrapped, threads)
-            );
+        Deed::Measure { key, wrapped, threads } => {
+            println!("objects: {}", decrypt(&context, slot, &key, &wrapped, threads));
             return;
         }
         Deed::Count(key) => key,
         Deed::Destroy(key) => {
-            for object in session
-                .find_objects(&[Attribute::Id(key.id.to_vec())])
-                .unwrap()
-            {
+            for object in session.find_objects(&[Attribute::Id(key.id.to_vec())]).unwrap() {
                 session.destroy_object(object).unwrap();
             }
             key
@@ -137,19 +110,11 @@ fn hand() {
                 Attribute::Label(key.label.clone().into_bytes()),
                 Attribute::Id(key.id.to_vec()),
             ];
-            session
-                .generate_key(&Mechanism::AesKeyGen, &template)
-                .unwrap();
+            session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
             key
         }
     };
-    println!(
-        "objects: {}",
-        session
-            .find_objects(&[Attribute::Id(key.id.to_vec())])
-            .unwrap()
-            .len()
-    );
+    println!("objects: {}", session.find_objects(&[Attribute::Id(key.id.to_vec())]).unwrap().len());
 }
 
 fn decrypt(context: &Pkcs11, slot: Slot, key: &KeyRef, wrapped: &Wrapped, threads: u16) -> u64 {
@@ -160,27 +125,19 @@ fn decrypt(context: &Pkcs11, slot: Slot, key: &KeyRef, wrapped: &Wrapped, thread
             .map(|_| {
                 let session = context.open_ro_session(slot).unwrap();
                 scope.spawn(move || {
-                    let object = session
-                        .find_objects(&[Attribute::Id(key.id.to_vec())])
-                        .unwrap()[0];
+                    let object = session.find_objects(&[Attribute::Id(key.id.to_vec())]).unwrap()[0];
                     let mut calls = 0;
                     while Instant::now() < end {
                         let mut iv = wrapped.iv.clone();
                         let params = GcmParams::new(&mut iv, b"context", 128.into()).unwrap();
-                        session
-                            .decrypt(&Mechanism::AesGcm(params), object, &wrapped.ciphertext)
-                            .unwrap();
+                        session.decrypt(&Mechanism::AesGcm(params), object, &wrapped.ciphertext).unwrap();
                         calls += 1;
                     }
                     calls
                 })
             })
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum::<u64>()
-            / ROUND.as_secs()
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>() / ROUND.as_secs()
     })
 }
 
@@ -221,38 +178,27 @@ fn make(session: &Session, key: &KeyRef, modifiable: bool) {
     match key.kind {
         KeyKind::CustomerMaster => {
             let template = symmetric(MechanismType::AES_GCM, KeyType::AES, true);
-            session
-                .generate_key(&Mechanism::AesKeyGen, &template)
-                .unwrap();
+            session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
         }
         KeyKind::Integrity => {
             let template = symmetric(MechanismType::SHA256_HMAC, KeyType::GENERIC_SECRET, false);
-            session
-                .generate_key(&Mechanism::GenericSecretKeyGen, &template)
-                .unwrap();
+            session.generate_key(&Mechanism::GenericSecretKeyGen, &template).unwrap();
         }
         KeyKind::AuditSigning => {
             let mut private = secret(MechanismType::ECDSA, false);
-            private.extend([
-                Attribute::KeyType(KeyType::EC),
-                Attribute::SignRecover(false),
-            ]);
+            private.extend([Attribute::KeyType(KeyType::EC), Attribute::SignRecover(false)]);
             let mut public = shared.to_vec();
             public.extend([
                 Attribute::Class(ObjectClass::PUBLIC_KEY),
                 Attribute::KeyType(KeyType::EC),
-                Attribute::EcParams(vec![
-                    0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
-                ]),
+                Attribute::EcParams(vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]),
                 Attribute::Private(false),
                 Attribute::Encrypt(false),
                 Attribute::Verify(true),
                 Attribute::VerifyRecover(false),
                 Attribute::Wrap(false),
             ]);
-            session
-                .generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private)
-                .unwrap();
+            session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
         }
     }
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use strongroom_hsm::{
-    KeyKind, KeyRef, KeyService, KnownKey, SecretBytes, TokenConfig, WorkerProgram,
-    initialize_token,
+    KeyKind, KeyRef, KeyService, KnownKey, SecretBytes, TokenConfig, WorkerProgram, initialize_token,
 };
 
 pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -34,10 +33,7 @@ impl Stand {
             tokens.display()
         );
         fs::write(folder.path().join("softhsm2.conf"), text).unwrap();
-        let mut stand = Self {
-            folder,
-            serial: String::new(),
-        };
+        let mut stand = Self { folder, serial: String::new() };
         stand.serial = stand.initialize(LABEL).await.unwrap();
         stand
     }
@@ -46,15 +42,7 @@ impl Stand {
         let so_pin = SecretBytes::copy_of(b"so pin of the test token");
         let module = Path::new(MODULE);
         let conf = self.conf();
-        initialize_token(
-            program(),
-            module,
-            Some(&conf),
-            label,
-            so_pin,
-            SecretBytes::copy_of(PIN),
-        )
-        .await
+        initialize_token(program(), module, Some(&conf), label, so_pin, SecretBytes::copy_of(PIN)).await
     }
 
     pub(crate) fn conf(&self) -> PathBuf {
@@ -62,10 +50,7 @@ impl Stand {
     }
 
     pub(crate) fn config(&self) -> TokenConfig {
-        TokenConfig {
-            softhsm_conf: Some(self.conf()),
-            ..TokenConfig::new(MODULE, LABEL)
-        }
+        TokenConfig { softhsm_conf: Some(self.conf()), ..TokenConfig::new(MODULE, LABEL) }
     }
 
     pub(crate) async fn service(&self, keys: &[KnownKey]) -> KeyService {
@@ -88,21 +73,14 @@ pub(crate) async fn start(
 }
 
 pub(crate) fn program() -> WorkerProgram {
-    WorkerProgram {
-        program: env!("CARGO_BIN_EXE_strongroom-hsm-worker").into(),
-        args: Vec::new(),
-    }
+    WorkerProgram { program: env!("CARGO_BIN_EXE_strongroom-hsm-worker").into(), args: Vec::new() }
 }
 
 /// A name that no other key of this process has.
 pub(crate) fn key(kind: KeyKind) -> KeyRef {
     static NUMBER: AtomicU8 = AtomicU8::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    KeyRef {
-        label: format!("strongroom/test/{kind:?}/{number}"),
-        id: [number; 16],
-        kind,
-    }
+    KeyRef { label: format!("strongroom/test/{kind:?}/{number}"), id: [number; 16], kind }
 }
 
 pub(crate) fn data_key() -> SecretBytes {
@@ -110,10 +88,7 @@ pub(crate) fn data_key() -> SecretBytes {
 }
 
 pub(crate) fn send_signal(pid: u32, signal: &str) {
-    let status = std::process::Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status()
-        .unwrap();
+    let status = std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
     assert!(status.success());
 }
 

@@ -21,10 +21,7 @@ async fn unwraps_a_second_at_64_callers() {
     let wrapped = service.wrap(&cmk, b"context", &data_key()).await.unwrap();
     service.stop().await;
     for sessions in [1, 2, 4, 8] {
-        let config = TokenConfig {
-            sessions,
-            ..stand.config()
-        };
+        let config = TokenConfig { sessions, ..stand.config() };
         let service = start(config, std::slice::from_ref(&known)).await.unwrap();
         let direct = outside::measure(&stand, &cmk, &wrapped, sessions);
         let mut callers = JoinSet::new();

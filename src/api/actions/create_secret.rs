@@ -11,8 +11,8 @@ use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
 use crate::model::{
-    Arn, AutomaticRotation, EcsBinding, OsFamily, RequestId, RotationInterval, Schedule, SecretDataType, SecretName,
-    SecretSubType, SecretType, Tag, VersionId, VersionStage,
+    Arn, AutomaticRotation, EcsBinding, OsFamily, RequestId, RotationInterval, Schedule, SecretDataType,
+    SecretName, SecretSubType, SecretType, Tag, VersionId, VersionStage,
 };
 use crate::vault::NewSecret;
 
@@ -128,20 +128,23 @@ impl Action for CreateSecret {
             ));
         }
         if input.optional("Policy").is_some_and(|p| !p.is_empty()) {
-            return Err(ApiError::unsupported("Secret policies are not supported: attach a RAM policy to the user."));
+            return Err(ApiError::unsupported(
+                "Secret policies are not supported: attach a RAM policy to the user.",
+            ));
         }
         let rotates = input.boolean("EnableAutomaticRotation")?.unwrap_or(false);
         let interval = match input.optional("RotationInterval").filter(|_| rotates) {
-            Some(text) => Some(
-                RotationInterval::parse(text)
-                    .map_err(|e| ApiError::invalid(format!("The parameter RotationInterval is not valid: {e}.")))?,
-            ),
+            Some(text) => Some(RotationInterval::parse(text).map_err(|e| {
+                ApiError::invalid(format!("The parameter RotationInterval is not valid: {e}."))
+            })?),
             None if rotates && kind == SecretType::Ecs => return Err(ApiError::missing("RotationInterval")),
             None => None,
         };
         let ecs = match kind {
             SecretType::Generic if name.as_str().starts_with(MANAGED) => {
-                return Err(ApiError::invalid("The SecretName of a Generic secret must not begin with acs/."));
+                return Err(ApiError::invalid(
+                    "The SecretName of a Generic secret must not begin with acs/.",
+                ));
             }
             SecretType::Generic if rotates => {
                 return Err(ApiError::unsupported("Secrets of type Generic do not rotate by themselves."));
@@ -149,7 +152,9 @@ impl Action for CreateSecret {
             SecretType::Generic => None,
             SecretType::Ecs => {
                 if !name.as_str().starts_with(ECS) {
-                    return Err(ApiError::invalid("The SecretName of an ECS secret must begin with acs/ecs/."));
+                    return Err(ApiError::invalid(
+                        "The SecretName of an ECS secret must begin with acs/ecs/.",
+                    ));
                 }
                 if data_type != SecretDataType::Text {
                     return Err(ApiError::invalid("The SecretDataType of an ECS secret must be text."));
@@ -207,7 +212,9 @@ impl Action for CreateSecret {
                 ));
             }
             if os == OsFamily::Windows && credential.user.as_str().len() > 20 {
-                return Err(ApiError::invalid("UserName in SecretData may have at most 20 characters on Windows."));
+                return Err(ApiError::invalid(
+                    "UserName in SecretData may have at most 20 characters on Windows.",
+                ));
             }
             if os == OsFamily::Windows && self.interval.is_some() {
                 return Err(ApiError::unsupported(
@@ -266,7 +273,7 @@ impl Action for CreateSecret {
             extended_config: extended_config(&record),
         };
         Ok(Done {
-            answer: Answer::json(&body, 0)?,
+            answer: Answer::json(&body, &[])?,
             elements: vec![("Arn", arn.to_string()), ("VersionId", self.version.to_string())],
             version: Some((self.version, vec![VersionStage::Current])),
         })
@@ -280,6 +287,8 @@ fn instance_error(error: crate::rotation::InstanceError) -> ApiError {
         InstanceError::Unknown => ApiError::invalid(
             "The InstanceId in ExtendedConfig is that of no instance in this region: check it, and the vault's right to ecs:DescribeInstances.",
         ),
-        InstanceError::Unreachable(_) => ApiError::unavailable("The ECS service cannot be asked for the instance now: try again."),
+        InstanceError::Unreachable(_) => {
+            ApiError::unavailable("The ECS service cannot be asked for the instance now: try again.")
+        }
     }
 }

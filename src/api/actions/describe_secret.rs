@@ -156,6 +156,6 @@ impl Action for DescribeSecret {
             extended_config: extended_config(record),
             tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
         };
-        Ok(Done::answer(Answer::json(&body, 0)?))
+        Ok(Done::answer(Answer::json(&body, &[])?))
     }
 }

@@ -61,7 +61,9 @@ impl ExtendedConfig {
         let sub_type = match &*json.secret_sub_type {
             "Password" => SecretSubType::Password,
             "SSHKey" => SecretSubType::SshKey,
-            _ => return Err(ApiError::invalid("SecretSubType in ExtendedConfig must be Password or SSHKey.")),
+            _ => {
+                return Err(ApiError::invalid("SecretSubType in ExtendedConfig must be Password or SSHKey."));
+            }
         };
         let region = RegionId::parse(&json.region_id).ok().ok_or_else(refuse)?;
         if region != *here {
@@ -121,13 +123,16 @@ pub(super) fn check(sub_type: SecretSubType, data: &[u8]) -> Result<Credential, 
 }
 
 fn user(text: &str) -> Result<OsUser, ApiError> {
-    OsUser::parse(text).map_err(|error| ApiError::invalid(format!("UserName in SecretData is not valid: {error}.")))
+    OsUser::parse(text)
+        .map_err(|error| ApiError::invalid(format!("UserName in SecretData is not valid: {error}.")))
 }
 
 fn password(data: &[u8]) -> Result<Credential, ApiError> {
     let json: Option<PasswordJson<'_>> = serde_json::from_slice(data).ok();
     let json = json.ok_or_else(|| {
-        ApiError::invalid("SecretData must be {\"UserName\":\"…\",\"Password\":\"…\"} for SecretSubType Password.")
+        ApiError::invalid(
+            "SecretData must be {\"UserName\":\"…\",\"Password\":\"…\"} for SecretSubType Password.",
+        )
     })?;
     let password = unescaped(json.password);
     let fits = password.is_some_and(|p| {
@@ -152,7 +157,9 @@ fn key(data: &[u8]) -> Result<Credential, ApiError> {
     let private = unescaped(json.private_key)
         .and_then(|pem| str::from_utf8(pem.expose()).ok().and_then(private_to_public));
     let public = public.ok_or_else(|| {
-        ApiError::invalid("PublicKey in SecretData must be one line in OpenSSH's format, of type RSA, ECDSA or Ed25519.")
+        ApiError::invalid(
+            "PublicKey in SecretData must be one line in OpenSSH's format, of type RSA, ECDSA or Ed25519.",
+        )
     })?;
     let private = private.ok_or_else(|| {
         ApiError::invalid("PrivateKey in SecretData must be a private key in PEM without a passphrase, of type RSA, ECDSA or Ed25519.")

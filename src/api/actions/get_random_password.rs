@@ -49,7 +49,9 @@ impl Action for GetRandomPassword {
         let length = input.number("PasswordLength", 32, 8, 128)?;
         let excluded = input.optional("ExcludeCharacters").unwrap_or("");
         if excluded.len() > 128 || !excluded.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(ApiError::invalid("The parameter ExcludeCharacters must be visible ASCII characters."));
+            return Err(ApiError::invalid(
+                "The parameter ExcludeCharacters must be visible ASCII characters.",
+            ));
         }
         let mut classes = Vec::with_capacity(4);
         for (name, alphabet) in [
@@ -86,6 +88,6 @@ impl Action for GetRandomPassword {
     ) -> Result<Done, ApiError> {
         let password = self.rule.password().ok().ok_or_else(ApiError::internal)?;
         let random_password = str::from_utf8(password.expose()).ok().ok_or_else(ApiError::internal)?;
-        Ok(Done::answer(Answer::json(&Body { request_id, random_password }, password.len())?))
+        Ok(Done::answer(Answer::json(&Body { request_id, random_password }, &[random_password])?))
     }
 }

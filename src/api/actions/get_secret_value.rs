@@ -130,8 +130,7 @@ impl Action for GetSecretValue {
             rotation: RotationFields::of(record),
             extended_config: if self.fetch_extended_config { extended_config(record) } else { None },
         };
-        let beside = body.extended_config.as_ref().map_or(0, String::len);
-        let answer = Answer::json(&body, value.data.len().saturating_add(beside))?;
+        let answer = Answer::json(&body, &[text, body.extended_config.as_deref().unwrap_or("")])?;
         Ok(Done { answer, version: Some((value.version.id, value.version.stages)), elements: Vec::new() })
     }
 }

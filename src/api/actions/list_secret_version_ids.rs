@@ -78,8 +78,13 @@ impl Action for ListSecretVersionIds {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         let entry = services.vault.find(&self.name).await?;
-        let shown: Vec<&VersionMeta> =
-            entry.record.versions.iter().rev().filter(|v| self.include_deprecated || !v.stages.is_empty()).collect();
+        let shown: Vec<&VersionMeta> = entry
+            .record
+            .versions
+            .iter()
+            .rev()
+            .filter(|v| self.include_deprecated || !v.stages.is_empty())
+            .collect();
         let offset = usize::try_from(self.page.offset()).unwrap_or(usize::MAX);
         let size = usize::try_from(self.page.size).unwrap_or(usize::MAX);
         let version_id = shown
@@ -100,6 +105,6 @@ impl Action for ListSecretVersionIds {
             total_count: shown.len(),
             version_ids: List { version_id },
         };
-        Ok(Done::answer(Answer::json(&body, 0)?))
+        Ok(Done::answer(Answer::json(&body, &[])?))
     }
 }

@@ -58,7 +58,9 @@ impl Action for ListSecrets {
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         if input.optional("Filters").is_some_and(|f| !f.is_empty() && f != "[]") {
-            return Err(ApiError::unsupported("The parameter Filters is not supported: list all, and choose at the client."));
+            return Err(ApiError::unsupported(
+                "The parameter Filters is not supported: list all, and choose at the client.",
+            ));
         }
         Ok(Self { page: input.page(10)?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
     }
@@ -94,6 +96,6 @@ impl Action for ListSecrets {
             total_count,
             secret_list: List { secret },
         };
-        Ok(Done::answer(Answer::json(&body, 0)?))
+        Ok(Done::answer(Answer::json(&body, &[])?))
     }
 }

@@ -32,7 +32,8 @@ use crate::api::{ApiError, wire::Call};
 use crate::audit::{Access, EventAccess, Recorded};
 use crate::identity::{Caller, Directory, Identities};
 use crate::model::{
-    AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId, VersionStage,
+    AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId,
+    VersionStage,
 };
 use crate::rotation::Rotations;
 use crate::vault::Vault;
@@ -91,9 +92,10 @@ impl Service {
     #[must_use]
     pub fn denial(self, resource: &str) -> (&'static str, String) {
         match self {
-            Self::Kms => {
-                ("Forbidden.NoPermission", format!("This operation for {resource} is forbidden by permission system."))
-            }
+            Self::Kms => (
+                "Forbidden.NoPermission",
+                format!("This operation for {resource} is forbidden by permission system."),
+            ),
             Self::Ram => ("NoPermission", "You are not authorized to do this action.".to_owned()),
         }
     }
@@ -285,10 +287,14 @@ pub fn find(action: &str, version: &str) -> Result<&'static Row, ApiError> {
             400,
             format!("The action belongs to Version {}.", row.spec.service.version()),
         )),
-        None if !known => {
-            Err(ApiError::new("InvalidVersion", 400, "The Version is none that is served here: 2016-01-20, 2015-05-01."))
+        None if !known => Err(ApiError::new(
+            "InvalidVersion",
+            400,
+            "The Version is none that is served here: 2016-01-20, 2015-05-01.",
+        )),
+        None => {
+            Err(ApiError::new("InvalidAction.NotFound", 404, "The action does not exist in this Version."))
         }
-        None => Err(ApiError::new("InvalidAction.NotFound", 404, "The action does not exist in this Version.")),
     }
 }
 

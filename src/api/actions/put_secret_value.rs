@@ -101,7 +101,7 @@ impl Action for PutSecretValue {
             version_id: &put.version.id,
             version_stages: Stages { version_stage: &put.version.stages },
         };
-        let answer = Answer::json(&body, 0)?;
+        let answer = Answer::json(&body, &[])?;
         Ok(Done { answer, version: Some((put.version.id, put.version.stages)), elements: Vec::new() })
     }
 }

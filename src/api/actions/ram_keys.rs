@@ -56,7 +56,8 @@ impl Action for CreateAccessKey {
             request_id: &'a RequestId,
             access_key: KeyBody<'a>,
         }
-        let made = services.identities.create_access_key(access, self.user.as_ref().unwrap_or(&caller.user)).await?;
+        let made =
+            services.identities.create_access_key(access, self.user.as_ref().unwrap_or(&caller.user)).await?;
         let secret = str::from_utf8(made.secret.expose()).ok().ok_or_else(ApiError::internal)?;
         let access_key = KeyBody {
             access_key_id: &made.record.id,
@@ -64,7 +65,7 @@ impl Action for CreateAccessKey {
             status: made.record.status.as_str(),
             create_date: made.record.created.to_string(),
         };
-        let answer = Answer::json(&Body { request_id, access_key }, secret.len())?;
+        let answer = Answer::json(&Body { request_id, access_key }, &[secret])?;
         Ok(Done { answer, version: None, elements: vec![("AccessKeyId", made.record.id.to_string())] })
     }
 }
@@ -123,7 +124,7 @@ impl Action for ListAccessKeys {
                 create_date: key.created.to_string(),
             })
             .collect();
-        Ok(Done::answer(Answer::json(&Body { request_id, access_keys: List { access_key } }, 0)?))
+        Ok(Done::answer(Answer::json(&Body { request_id, access_keys: List { access_key } }, &[])?))
     }
 }
 
@@ -170,7 +171,7 @@ impl Action for UpdateAccessKey {
     ) -> Result<Done, ApiError> {
         let user = self.user.as_ref().unwrap_or(&caller.user);
         services.identities.update_access_key(access, user, &self.key, self.status).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
     }
 }
 
@@ -207,6 +208,6 @@ impl Action for DeleteAccessKey {
     ) -> Result<Done, ApiError> {
         let user = self.user.as_ref().unwrap_or(&caller.user);
         services.identities.delete_access_key(access, user, &self.key).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
     }
 }

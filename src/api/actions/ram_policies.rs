@@ -108,10 +108,11 @@ impl Action for CreatePolicy {
             request_id: &'a RequestId,
             policy: PolicyBody<'a>,
         }
-        let made = services.identities.create_policy(access, self.name, self.description, self.document).await?;
+        let made =
+            services.identities.create_policy(access, self.name, self.description, self.document).await?;
         let view = services.identities.directory().policy(PolicyType::Custom, &made.name);
         let view = view.ok_or_else(ApiError::internal)?;
-        let answer = Answer::json(&Body { request_id, policy: PolicyBody::of(&view, false) }, 0)?;
+        let answer = Answer::json(&Body { request_id, policy: PolicyBody::of(&view, false) }, &[])?;
         Ok(Done { answer, version: None, elements: vec![("PolicyName", made.name.to_string())] })
     }
 }
@@ -150,7 +151,7 @@ impl Action for DeletePolicy {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         services.identities.delete_policy(access, &self.name).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
     }
 }
 
@@ -212,7 +213,7 @@ impl Action for GetPolicy {
                 policy_document: &view.document,
             },
         };
-        Ok(Done::answer(Answer::json(&body, 0)?))
+        Ok(Done::answer(Answer::json(&body, &[])?))
     }
 }
 
@@ -274,7 +275,7 @@ impl Action for ListPolicies {
         let is_truncated = rest.next().is_some();
         let marker = page.last().filter(|_| is_truncated).map(|p| &p.name);
         let policies = List { policy: page.iter().map(|p| PolicyBody::of(p, false)).collect() };
-        Ok(Done::answer(Answer::json(&Body { request_id, is_truncated, marker, policies }, 0)?))
+        Ok(Done::answer(Answer::json(&Body { request_id, is_truncated, marker, policies }, &[])?))
     }
 }
 
@@ -341,7 +342,7 @@ impl Action for ListPoliciesForUser {
                 attach_date: a.attached.to_string(),
             })
             .collect();
-        Ok(Done::answer(Answer::json(&Body { request_id, policies: List { policy } }, 0)?))
+        Ok(Done::answer(Answer::json(&Body { request_id, policies: List { policy } }, &[])?))
     }
 }
 
@@ -356,7 +357,9 @@ struct Pair {
 impl Pair {
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         if input.optional("ResourceGroupId").is_some_and(|g| !g.is_empty()) {
-            return Err(ApiError::unsupported("Resource groups are not supported: leave ResourceGroupId out."));
+            return Err(ApiError::unsupported(
+                "Resource groups are not supported: leave ResourceGroupId out.",
+            ));
         }
         Ok(Self {
             user: user_name(input)?,
@@ -402,7 +405,7 @@ impl Action for AttachPolicyToUser {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         services.identities.attach(access, &self.0.user, self.0.kind, &self.0.policy).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
     }
 }
 
@@ -435,6 +438,6 @@ impl Action for DetachPolicyFromUser {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         services.identities.detach(access, &self.0.user, self.0.kind, &self.0.policy).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
     }
 }

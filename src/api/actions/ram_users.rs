@@ -109,8 +109,9 @@ impl Action for CreateUser {
             request_id: &'a RequestId,
             user: UserBody<'a>,
         }
-        let user = services.identities.create_user(access, self.name, self.display_name, self.comments).await?;
-        let answer = Answer::json(&Body { request_id, user: UserBody::of(&user) }, 0)?;
+        let user =
+            services.identities.create_user(access, self.name, self.display_name, self.comments).await?;
+        let answer = Answer::json(&Body { request_id, user: UserBody::of(&user) }, &[])?;
         Ok(Done { answer, version: None, elements: vec![("UserId", user.id)] })
     }
 }
@@ -146,7 +147,7 @@ impl Action for DeleteUser {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         services.identities.delete_user(access, &self.name).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, 0)?))
+        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
     }
 }
 
@@ -209,6 +210,6 @@ impl Action for ListUsers {
         let is_truncated = rest.next().is_some();
         let marker = page.last().filter(|_| is_truncated).map(|u| &u.name);
         let users = List { user: page.iter().map(|u| UserBody::of(u)).collect() };
-        Ok(Done::answer(Answer::json(&Body { request_id, is_truncated, marker, users }, 0)?))
+        Ok(Done::answer(Answer::json(&Body { request_id, is_truncated, marker, users }, &[])?))
     }
 }

@@ -46,6 +46,6 @@ impl Action for RestoreSecret {
         let record = services.vault.restore(access, &self.name).await?;
         services.rotations.wake();
         let body = NameBody { request_id, secret_name: &record.name };
-        Ok(Done::answer(Answer::json(&body, 0)?))
+        Ok(Done::answer(Answer::json(&body, &[])?))
     }
 }

@@ -45,7 +45,9 @@ impl Action for RotateSecret {
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         if input.optional("SecretData").is_some() {
-            return Err(ApiError::unsupported("A value of one's own cannot be set by a rotation: leave SecretData out."));
+            return Err(ApiError::unsupported(
+                "A value of one's own cannot be set by a rotation: leave SecretData out.",
+            ));
         }
         Ok(Self { name: input.secret_name()?, version: input.version_id()? })
     }
@@ -66,14 +68,15 @@ impl Action for RotateSecret {
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        let record = services.rotations.begin(access, &self.name, self.version.clone(), Trigger::Manual).await?;
+        let record =
+            services.rotations.begin(access, &self.name, self.version.clone(), Trigger::Manual).await?;
         let body = Body {
             request_id,
             arn: Arn::secret(&record.region, &record.account, &record.name),
             secret_name: &record.name,
             version_id: &self.version,
         };
-        let answer = Answer::json(&body, 0)?;
+        let answer = Answer::json(&body, &[])?;
         let stages = record.version(&self.version).map(|v| v.stages.clone()).unwrap_or_default();
         Ok(Done { answer, version: Some((self.version, stages)), elements: Vec::new() })
     }

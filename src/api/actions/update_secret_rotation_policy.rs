@@ -30,10 +30,9 @@ impl Action for UpdateSecretRotationPolicy {
         let on = input.boolean("EnableAutomaticRotation")?;
         let interval = match on.ok_or_else(|| ApiError::missing("EnableAutomaticRotation"))? {
             false => None,
-            true => Some(
-                RotationInterval::parse(input.required("RotationInterval")?)
-                    .map_err(|e| ApiError::invalid(format!("The parameter RotationInterval is not valid: {e}.")))?,
-            ),
+            true => Some(RotationInterval::parse(input.required("RotationInterval")?).map_err(|e| {
+                ApiError::invalid(format!("The parameter RotationInterval is not valid: {e}."))
+            })?),
         };
         Ok(Self { name, interval })
     }
@@ -84,6 +83,6 @@ impl Action for UpdateSecretRotationPolicy {
             .await?;
         services.rotations.wake();
         let body = NameBody { request_id, secret_name: &record.name };
-        Ok(Done::answer(Answer::json(&body, 0)?))
+        Ok(Done::answer(Answer::json(&body, &[])?))
     }
 }

@@ -130,12 +130,11 @@ impl Gate {
         };
         let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
         let asked: &[Tag] = action.request_tags();
-        let principal_arn = caller.principal.condition_arn();
         let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
         entries.push(Entry::new("acs:SourceIp", Value::Ip(source_address(call))));
         entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
         entries.push(Entry::new("acs:CurrentTime", time(call)));
-        entries.push(Entry::new("acs:PrincipalArn", Value::Text(&principal_arn)));
+        entries.push(Entry::new("acs:PrincipalArn", Value::Text(&caller.principal_arn)));
         if let Some(agent) = call.user_agent() {
             entries.push(Entry::new("acs:UserAgent", Value::Text(agent)));
         }

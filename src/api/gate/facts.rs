@@ -5,8 +5,8 @@ use crate::api::ApiError;
 use crate::api::actions::{Done, Scope, Spec};
 use crate::api::wire::Call;
 use crate::audit::{
-    AdditionalEventData, Authorization, Check, Event, EventAccess, EventError, EventId, EventType, IdentityType, Phase,
-    RequestParameters, Tls, UserIdentity,
+    AdditionalEventData, Authorization, Check, Event, EventAccess, EventError, EventId, EventType,
+    IdentityType, Phase, RequestParameters, Tls, UserIdentity,
 };
 use crate::identity::Caller;
 use crate::model::{SecretName, VersionStage};
@@ -51,7 +51,6 @@ const SECRET: [&str; 2] = ["Recipient", "SecretData"];
 #[derive(Debug)]
 pub(super) struct Store<'a> {
     node: &'a str,
-    source_ip: String,
     secret: Option<[&'a str; 1]>,
     checks: Vec<Check<'a>>,
     version: Option<String>,
@@ -121,7 +120,6 @@ impl<'a> Facts<'a> {
         });
         Store {
             node,
-            source_ip: self.call.peer.address.to_canonical().to_string(),
             secret: self.secret.map(|s| [s.as_str()]),
             checks,
             version: None,
@@ -164,7 +162,7 @@ impl<'a> Facts<'a> {
             response: self.response(store),
             error: error.map(|e| EventError { code: &e.code, message: recorded_message(e) }),
             identity: self.identity(scope),
-            source_ip: &store.source_ip,
+            source_ip: &self.call.peer.address_text,
             user_agent: self.call.user_agent(),
             resources,
             recipient_account_id: scope.account.as_str(),
@@ -189,7 +187,9 @@ impl<'a> Facts<'a> {
     }
 
     fn request_parameters(&self) -> RequestParameters<'_> {
-        let (Some(parameters), Some(spec)) = (self.parameters, self.spec) else { return RequestParameters::new() };
+        let (Some(parameters), Some(spec)) = (self.parameters, self.spec) else {
+            return RequestParameters::new();
+        };
         let mut out = RequestParameters::with_capacity(parameters.len() + 2);
         // What the appliance itself notes comes first, so that nothing a client
         // adds can crowd it out. With the nonce a restart can tell what was taken.
@@ -211,7 +211,9 @@ impl<'a> Facts<'a> {
             // stand in the place of a name.
             let clear = spec.clear.iter().find(|known| **known == name);
             match (clear, SECRET.iter().find(|known| **known == name)) {
-                (Some(known), _) if self.caller.is_some() && *known == "PolicyDocument" => out.document(known, value),
+                (Some(known), _) if self.caller.is_some() && *known == "PolicyDocument" => {
+                    out.document(known, value)
+                }
                 (Some(known), _) if self.caller.is_some() => out.known(known, value),
                 (Some(known), _) | (None, Some(known)) => out.masked(known),
                 (None, None) => unknown += 1,

@@ -87,7 +87,9 @@ impl Gate {
     async fn enter(&self, call: &Call) -> Result<(Reply, Recorded), ApiError> {
         let mut facts = Facts::of(call);
         if call.method != hyper::Method::GET && call.method != hyper::Method::POST {
-            return self.refusal(&facts, ApiError::new("UnsupportedHTTPMethod", 403, "Use GET or POST.")).await;
+            return self
+                .refusal(&facts, ApiError::new("UnsupportedHTTPMethod", 403, "Use GET or POST."))
+                .await;
         }
         if !matches!(call.target.path(), "/" | "") {
             let error = ApiError::new("InvalidAction.NotFound", 404, "The path of every action is /.");
@@ -145,7 +147,11 @@ impl Gate {
     ///
     /// [`ApiError`] when the call could not be recorded: nothing but that
     /// error may be answered.
-    pub async fn pass<A: Action>(&self, call: &Call, signed: Signed<'_>) -> Result<(Reply, Recorded), ApiError> {
+    pub async fn pass<A: Action>(
+        &self,
+        call: &Call,
+        signed: Signed<'_>,
+    ) -> Result<(Reply, Recorded), ApiError> {
         let mut facts = Facts {
             name: A::SPEC.name,
             spec: Some(&const { A::SPEC }),
@@ -159,7 +165,9 @@ impl Gate {
         let dry_run = is_dry_run::<A>(&input);
         let action = match A::parse(&input) {
             Ok(action) => action,
-            Err(error) if dry_run => return self.refusal(&facts, as_dry_run(error, "ValidationError", 400)).await,
+            Err(error) if dry_run => {
+                return self.refusal(&facts, as_dry_run(error, "ValidationError", 400)).await;
+            }
             Err(error) => return self.refusal(&facts, error).await,
         };
         let secret = action.secret().cloned();
@@ -264,7 +272,11 @@ pub struct Health {
 fn too_many() -> ApiError {
     ApiError {
         retry_after_ms: Some(1_000),
-        ..ApiError::new("Rejected.Throttling", 429, "Too many failed calls come from this address: wait, and mend them.")
+        ..ApiError::new(
+            "Rejected.Throttling",
+            429,
+            "Too many failed calls come from this address: wait, and mend them.",
+        )
     }
 }
 
@@ -326,7 +338,8 @@ fn unauthenticated(error: AuthError, claim: &Claim<'_>) -> ApiError {
     let mismatch = matches!(error, AuthError::BadSignature);
     let mut public = ApiError::from(error);
     if mismatch {
-        let shown = claim.string_to_sign().filter(|text| text.len() <= MAX_STRING_TO_SIGN).unwrap_or("redacted");
+        let shown =
+            claim.string_to_sign().filter(|text| text.len() <= MAX_STRING_TO_SIGN).unwrap_or("redacted");
         public.message = format!(
             "Specified signature is not matched with our calculation. server string to sign is:{shown}"
         )

@@ -1,9 +1,9 @@
 //! What goes back to the client.
 
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use http_body_util::Full;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -23,19 +23,33 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// The JSON of `value`. `secret_bytes` is the length of the plaintext in
-    /// it, which is escaped into a buffer that never has to grow, so that no
-    /// copy of it stays behind.
+    /// The JSON of `value`. `long_texts` are its members of unknown length, the
+    /// plaintext among them: there is room for all of them escaped, so that the
+    /// buffer never has to grow and leave a copy behind.
     ///
     /// # Errors
     ///
     /// [`ApiError::internal`] when the value cannot be written, which no
     /// answer of the table does.
-    pub fn json(value: &impl Serialize, secret_bytes: usize) -> Result<Self, ApiError> {
-        let mut body = Zeroizing::new(Vec::with_capacity(1_024 + secret_bytes.saturating_mul(6)));
+    pub fn json(value: &impl Serialize, long_texts: &[&str]) -> Result<Self, ApiError> {
+        let room = long_texts.iter().fold(USUAL_BYTES, |sum, text| sum.saturating_add(escaped_len(text)));
+        let mut body = Zeroizing::new(Vec::with_capacity(room));
         serde_json::to_writer(&mut *body, value).ok().ok_or_else(ApiError::internal)?;
         Ok(Self { body })
     }
+}
+
+/// Room for everything but long texts: names and ids have limits.
+const USUAL_BYTES: usize = 1_024;
+
+/// Length of a text in a JSON string (RFC 8259 section 7).
+fn escaped_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
 }
 
 /// An answer or an error, on its way out.

@@ -13,6 +13,8 @@ use crate::model::{RequestId, Timestamp};
 pub struct Peer {
     /// Its address.
     pub address: IpAddr,
+    /// The address as audit records write it.
+    pub address_text: Arc<str>,
     /// The TLS version, such as `TLSv1.3`.
     pub tls_version: &'static str,
     /// The cipher suite.
@@ -40,7 +42,10 @@ pub struct Call {
 
 impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Call").field("request_id", &self.request_id).field("method", &self.method).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("request_id", &self.request_id)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
     }
 }
 

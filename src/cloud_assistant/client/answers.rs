@@ -58,10 +58,7 @@ impl RunStatus {
 
     /// Whether the script ran and ended, by itself or by force.
     pub(super) const fn script_ended(&self) -> bool {
-        matches!(
-            self,
-            Self::Success | Self::Failed | Self::Timeout | Self::Terminated
-        )
+        matches!(self, Self::Success | Self::Failed | Self::Timeout | Self::Terminated)
     }
 
     /// The service's word.
@@ -251,10 +248,7 @@ impl Commands {
             .command
             .into_iter()
             .filter(|row| row.name == name && !row.command_id.is_empty())
-            .map(|row| CommandInfo {
-                id: row.command_id,
-                content: decoded(&row.command_content),
-            })
+            .map(|row| CommandInfo { id: row.command_id, content: decoded(&row.command_content) })
             .collect()
     }
 }

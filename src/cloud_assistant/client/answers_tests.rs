@@ -4,10 +4,9 @@ fn results(rows: &str) -> Option<RunResult> {
     let json = format!(
         r#"{{"RequestId":"R","Invocation":{{"PageNumber":1,"TotalCount":1,"InvocationResults":{{"InvocationResult":[{rows}]}}}}}}"#
     );
-    serde_json::from_str::<Results>(&json).unwrap().of(
-        &InvokeId::parse("t-1").unwrap(),
-        &InstanceId::parse("i-1").unwrap(),
-    )
+    serde_json::from_str::<Results>(&json)
+        .unwrap()
+        .of(&InvokeId::parse("t-1").unwrap(), &InstanceId::parse("i-1").unwrap())
 }
 
 #[test]
@@ -20,18 +19,13 @@ fn a_row_is_read_with_its_output_decoded() {
     assert_eq!(row.status, RunStatus::Failed);
     assert_eq!(row.exit_code, Some(10));
     assert_eq!(row.output.as_deref(), Some(b"hi\n".as_slice()));
-    assert_eq!(
-        (row.error_code.as_str(), row.error_info.as_str()),
-        ("ExitCodeNonzero", "a b")
-    );
+    assert_eq!((row.error_code.as_str(), row.error_info.as_str()), ("ExitCodeNonzero", "a b"));
 }
 
 #[test]
 fn members_that_are_not_there_yet_read_as_empty() {
-    let row = results(
-        r#"{"InvokeId":"t-1","InstanceId":"i-1","InvocationStatus":"Pending","Output":null}"#,
-    )
-    .unwrap();
+    let row = results(r#"{"InvokeId":"t-1","InstanceId":"i-1","InvocationStatus":"Pending","Output":null}"#)
+        .unwrap();
     assert_eq!(row.status, RunStatus::Pending);
     assert_eq!((row.exit_code, row.output), (None, Some(Vec::new())));
     assert_eq!(results(""), None);
@@ -39,14 +33,8 @@ fn members_that_are_not_there_yet_read_as_empty() {
 
 #[test]
 fn a_row_of_another_run_is_no_answer() {
-    assert_eq!(
-        results(r#"{"InvokeId":"t-2","InstanceId":"i-1","InvocationStatus":"Success"}"#),
-        None
-    );
-    assert_eq!(
-        results(r#"{"InvokeId":"t-1","InstanceId":"i-2","InvocationStatus":"Success"}"#),
-        None
-    );
+    assert_eq!(results(r#"{"InvokeId":"t-2","InstanceId":"i-1","InvocationStatus":"Success"}"#), None);
+    assert_eq!(results(r#"{"InvokeId":"t-1","InstanceId":"i-2","InvocationStatus":"Success"}"#), None);
 }
 
 #[test]
@@ -63,16 +51,7 @@ fn output_that_is_too_long_or_not_base64_is_not_read() {
 #[test]
 fn a_status_outside_the_documentation_is_not_the_end() {
     assert!(!RunStatus::parse("Finished").is_terminal());
-    for text in [
-        "Success",
-        "Failed",
-        "Error",
-        "Timeout",
-        "Invalid",
-        "Aborted",
-        "Cancelled",
-        "Terminated",
-    ] {
+    for text in ["Success", "Failed", "Error", "Timeout", "Invalid", "Aborted", "Cancelled", "Terminated"] {
         let status = RunStatus::parse(text);
         assert!(status.is_terminal() && status.as_str() == text);
     }
@@ -93,10 +72,7 @@ fn addresses_come_private_first_and_once_each() {
         "NetworkInterfaces":{"NetworkInterface":[{"PrivateIpSets":{"PrivateIpSet":[
             {"PrivateIpAddress":"10.0.0.7","Primary":true},{"PrivateIpAddress":"10.0.0.8","Primary":false}]}}]}}]}}"#;
     let id = InstanceId::parse("i-1").unwrap();
-    let facts = serde_json::from_str::<Instances>(json)
-        .unwrap()
-        .of(&id)
-        .unwrap();
+    let facts = serde_json::from_str::<Instances>(json).unwrap().of(&id).unwrap();
     assert!(facts.is_running());
     assert_eq!(facts.os, Some(OsFamily::Linux));
     assert_eq!(facts.locks, ["security"]);
@@ -116,10 +92,7 @@ fn an_agent_is_online_only_when_the_text_says_true() {
             .unwrap()
             .of(&InstanceId::parse("i-1").unwrap())
             .unwrap();
-        assert_eq!(
-            (status.is_online, status.version.as_str()),
-            (online, "2.2.3")
-        );
+        assert_eq!((status.is_online, status.version.as_str()), (online, "2.2.3"));
     }
 }
 
@@ -127,11 +100,5 @@ fn an_agent_is_online_only_when_the_text_says_true() {
 fn only_commands_of_exactly_the_name_count() {
     let json = r#"{"Commands":{"Command":[{"CommandId":"c-1","Name":"a","CommandContent":"aGkK"},{"CommandId":"c-2","Name":"ab"}]}}"#;
     let found = serde_json::from_str::<Commands>(json).unwrap().named("a");
-    assert_eq!(
-        found,
-        [CommandInfo {
-            id: "c-1".to_owned(),
-            content: Some(b"hi\n".to_vec())
-        }]
-    );
+    assert_eq!(found, [CommandInfo { id: "c-1".to_owned(), content: Some(b"hi\n".to_vec()) }]);
 }

@@ -61,10 +61,7 @@ pub const fn poll_deadline(timeout: Duration) -> Duration {
 #[must_use]
 pub fn until_next_minute(now: SystemTime) -> Duration {
     const MINUTE: u128 = 60_000_000_000;
-    let nanoseconds = now
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
+    let nanoseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let rest = u64::try_from(MINUTE - nanoseconds % MINUTE).unwrap_or_default();
     Duration::from_nanos(rest)
 }
@@ -76,17 +73,10 @@ pub(super) fn classify(action: &'static str, source: CallError, now: SystemTime)
         CallError::Unsendable { .. } => Class::Definitive("Unsendable".to_owned()),
         // Not the service itself: some proxy. Repeating is safe, concluding is not.
         CallError::Malformed { .. } => Class::Again { after: None },
-        CallError::Refused {
-            status,
-            code,
-            retry_after_ms,
-            ..
-        } => {
+        CallError::Refused { status, code, retry_after_ms, .. } => {
             let told = retry_after_ms.map(Duration::from_millis);
             if *status == 429 || code.starts_with("Throttling") || code == "Rejected.Throttling" {
-                Class::Again {
-                    after: Some(until_next_minute(now).max(told.unwrap_or_default())),
-                }
+                Class::Again { after: Some(until_next_minute(now).max(told.unwrap_or_default())) }
             } else if code == "IdempotentParameterMismatch" {
                 Class::Unknown(code.clone())
             } else if !(400..500).contains(status)
@@ -141,10 +131,7 @@ mod tests {
             (400, "ServiceUnavailable"),
         ] {
             assert!(
-                matches!(
-                    class_of(status, code, None),
-                    CommandError::Again { after: None, .. }
-                ),
+                matches!(class_of(status, code, None), CommandError::Again { after: None, .. }),
                 "{code}"
             );
         }
@@ -160,19 +147,12 @@ mod tests {
             };
             assert_eq!(told, code);
         }
-        assert!(matches!(
-            class_of(403, "IdempotentParameterMismatch", None),
-            CommandError::Unknown { .. }
-        ));
+        assert!(matches!(class_of(403, "IdempotentParameterMismatch", None), CommandError::Unknown { .. }));
     }
 
     #[test]
     fn a_throttled_action_waits_for_the_next_minute_or_longer() {
-        for (status, code) in [
-            (400, "Throttling"),
-            (400, "Throttling.User"),
-            (429, "Rejected.Throttling"),
-        ] {
+        for (status, code) in [(400, "Throttling"), (400, "Throttling.User"), (429, "Rejected.Throttling")] {
             for (told, seconds) in [(None, 10), (Some(1_000), 10), (Some(30_000), 30)] {
                 let CommandError::Again { after, .. } = class_of(status, code, told) else {
                     panic!("{code}")
@@ -184,27 +164,13 @@ mod tests {
 
     #[test]
     fn without_an_answer_the_same_request_is_repeated() {
-        let late = TransportError::Deadline {
-            limit: Duration::from_secs(1),
-        };
+        let late = TransportError::Deadline { limit: Duration::from_secs(1) };
         for error in [
-            CallError::Transport {
-                sent: true,
-                source: late,
-            },
-            CallError::Malformed {
-                status: 200,
-                what: "",
-            },
-            CallError::Malformed {
-                status: 404,
-                what: "",
-            },
+            CallError::Transport { sent: true, source: late },
+            CallError::Malformed { status: 200, what: "" },
+            CallError::Malformed { status: 404, what: "" },
         ] {
-            assert!(matches!(
-                classify("X", error, UNIX_EPOCH),
-                CommandError::Again { after: None, .. }
-            ));
+            assert!(matches!(classify("X", error, UNIX_EPOCH), CommandError::Again { after: None, .. }));
         }
     }
 
@@ -239,10 +205,7 @@ mod tests {
     fn polls_thin_out() {
         let pauses: Vec<_> = (0..8).map(poll_pause).collect();
         assert_eq!(pauses, [1, 1, 2, 2, 3, 5, 5, 5]);
-        assert_eq!(
-            poll_deadline(Duration::from_secs(60)),
-            Duration::from_secs(180)
-        );
+        assert_eq!(poll_deadline(Duration::from_secs(60)), Duration::from_secs(180));
     }
 
     #[test]

@@ -104,12 +104,7 @@ impl Client {
         settings: Settings,
         now: Now,
     ) -> Self {
-        Self {
-            rpc,
-            credentials,
-            settings,
-            now,
-        }
+        Self { rpc, credentials, settings, now }
     }
 
     /// `RunCommand`: creates a command and runs it once, as root.
@@ -117,11 +112,7 @@ impl Client {
     /// # Errors
     ///
     /// [`CommandError`], by what to do about it.
-    pub async fn run_command(
-        &self,
-        script: &Script<'_>,
-        run: &Run<'_>,
-    ) -> Result<InvokeId, CommandError> {
+    pub async fn run_command(&self, script: &Script<'_>, run: &Run<'_>) -> Result<InvokeId, CommandError> {
         const ACTION: &str = "RunCommand";
         let content = BASE64.encode(script.text.as_bytes());
         let parameters = script.parameter.map(parameters_json);
@@ -236,15 +227,10 @@ impl Client {
     /// # Errors
     ///
     /// [`CommandError`], by what to do about it.
-    pub async fn describe_instance(
-        &self,
-        id: &InstanceId,
-    ) -> Result<Option<InstanceFacts>, CommandError> {
+    pub async fn describe_instance(&self, id: &InstanceId) -> Result<Option<InstanceFacts>, CommandError> {
         // An identifier has no character that JSON escapes.
         let ids = format!("[\"{id}\"]");
-        let answer: answers::Instances = self
-            .call("DescribeInstances", &[("InstanceIds", &ids)])
-            .await?;
+        let answer: answers::Instances = self.call("DescribeInstances", &[("InstanceIds", &ids)]).await?;
         Ok(answer.of(id))
     }
 
@@ -255,14 +241,7 @@ impl Client {
     /// [`CommandError`], by what to do about it.
     pub async fn describe_commands(&self, name: &str) -> Result<Vec<CommandInfo>, CommandError> {
         let answer: answers::Commands = self
-            .call(
-                "DescribeCommands",
-                &[
-                    ("Name", name),
-                    ("ContentEncoding", "Base64"),
-                    ("MaxResults", "50"),
-                ],
-            )
+            .call("DescribeCommands", &[("Name", name), ("ContentEncoding", "Base64"), ("MaxResults", "50")])
             .await?;
         Ok(answer.named(name))
     }
@@ -277,12 +256,8 @@ impl Client {
         &self,
         instance: &InstanceId,
     ) -> Result<Option<AgentStatus>, CommandError> {
-        let answer: answers::AgentStatuses = self
-            .call(
-                "DescribeCloudAssistantStatus",
-                &[("InstanceId.1", instance.as_str())],
-            )
-            .await?;
+        let answer: answers::AgentStatuses =
+            self.call("DescribeCloudAssistantStatus", &[("InstanceId.1", instance.as_str())]).await?;
         Ok(answer.of(instance))
     }
 
@@ -313,9 +288,7 @@ impl Client {
         let mut tries = 0;
         loop {
             match self.run_command(script, run).await {
-                Err(CommandError::Again { after, cause }) => {
-                    self.pause(&mut tries, after, cause).await?
-                }
+                Err(CommandError::Again { after, cause }) => self.pause(&mut tries, after, cause).await?,
                 other => return other,
             }
         }
@@ -333,15 +306,10 @@ impl Client {
         while tokio::time::Instant::now() < deadline {
             tokio::time::sleep(self.settings.pace * poll_pause(polls)).await;
             polls += 1;
-            match self
-                .describe_invocation_results(invoke_id, run.instance)
-                .await
-            {
+            match self.describe_invocation_results(invoke_id, run.instance).await {
                 Ok(Some(result)) if result.status.is_terminal() => return Ok(Some(result)),
                 Ok(_) => tries = 0,
-                Err(CommandError::Again { after, cause }) => {
-                    self.pause(&mut tries, after, cause).await?
-                }
+                Err(CommandError::Again { after, cause }) => self.pause(&mut tries, after, cause).await?,
                 Err(other) => return Err(other),
             }
         }
@@ -393,14 +361,10 @@ impl fmt::Debug for Client {
 impl Commander for Client {
     fn invoke<'a>(&'a self, invocation: Invocation<'a>) -> Answer<'a, InvokeId> {
         Box::pin(async move {
-            let request =
-                invocation
-                    .request
-                    .encode()
-                    .map_err(|source| CommandError::Definitive {
-                        code: "InvalidRequest".to_owned(),
-                        cause: Box::new(Cause::Request { source }),
-                    })?;
+            let request = invocation.request.encode().map_err(|source| CommandError::Definitive {
+                code: "InvalidRequest".to_owned(),
+                cause: Box::new(Cause::Request { source }),
+            })?;
             let parameter = (REQUEST_PARAMETER, request.as_str());
             let run = Run {
                 instance: invocation.instance,
@@ -432,9 +396,7 @@ impl Commander for Client {
         asked: &'a plugin::Asked,
     ) -> Answer<'a, Outcome> {
         Box::pin(async move {
-            let result = self
-                .describe_invocation_results(invoke_id, instance)
-                .await?;
+            let result = self.describe_invocation_results(invoke_id, instance).await?;
             Ok(match result {
                 Some(result) if result.status.is_terminal() => {
                     Outcome::Finished(Box::new(result.into_finished(asked)))
@@ -452,8 +414,7 @@ impl Commander for Client {
 impl RunResult {
     /// Reads the output as what a plug-in said about `asked`.
     fn into_finished(self, asked: &plugin::Asked) -> Finished {
-        let possibly_ran =
-            self.status.script_ended() || whether_it_ran(&self.error_code) != Ran::No;
+        let possibly_ran = self.status.script_ended() || whether_it_ran(&self.error_code) != Ran::No;
         let report = match &self.output {
             Some(output) => Report::find(output, asked),
             None => Err(NoReport::Absent),
@@ -485,8 +446,5 @@ fn parameters_json((name, value): (&str, &str)) -> String {
 
 /// An answer to a request that was accepted, or so it seems.
 fn malformed(action: &'static str, what: &'static str) -> CommandError {
-    CommandError::Again {
-        after: None,
-        cause: Box::new(Cause::Answer { action, what }),
-    }
+    CommandError::Again { after: None, cause: Box::new(Cause::Answer { action, what }) }
 }

@@ -46,9 +46,7 @@ pub enum Installed {
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// Cloud Assistant gave no result of a command in time.
-    #[error(
-        "the instance did not finish {step} in time; the installation can be repeated and goes on there"
-    )]
+    #[error("the instance did not finish {step} in time; the installation can be repeated and goes on there")]
     NoResult {
         /// What was being done.
         step: &'static str,
@@ -63,9 +61,7 @@ pub enum InstallError {
     #[error("could not draw a random number")]
     Random,
     /// The instance could not do it.
-    #[error(
-        "the instance failed at {step}, status {status} {code}, exit code {exit_code:?}: {words}"
-    )]
+    #[error("the instance failed at {step}, status {status} {code}, exit code {exit_code:?}: {words}")]
     Remote {
         /// What was being done.
         step: &'static str,
@@ -107,35 +103,21 @@ impl Client {
         mut progress: impl FnMut(usize, usize) + Send,
     ) -> Result<Installed, InstallError> {
         if program.is_empty() || program.len() > MAX_PROGRAM {
-            return Err(InstallError::Program {
-                length: program.len(),
-            });
+            return Err(InstallError::Program { length: program.len() });
         }
         let mut random = [0; 8];
-        SystemRandom::new()
-            .fill(&mut random)
-            .ok()
-            .ok_or(InstallError::Random)?;
-        let job = Job {
-            client: self,
-            instance,
-            run: HEXLOWER.encode(&random),
-        };
+        SystemRandom::new().fill(&mut random).ok().ok_or(InstallError::Random)?;
+        let job = Job { client: self, instance, run: HEXLOWER.encode(&random) };
         let scripts = Scripts::new(program);
         let pieces: Vec<Piece<'_>> = program.chunks(PIECE).enumerate().map(Piece::new).collect();
 
         let found = job.finish("looking", &scripts.probe()).await?;
-        if found
-            .lines()
-            .any(|line| line == format!("SR-INSTALLED {}", scripts.program))
-        {
+        if found.lines().any(|line| line == format!("SR-INSTALLED {}", scripts.program)) {
             progress(pieces.len(), pieces.len());
             return Ok(Installed::AlreadyThere);
         }
-        let missing: Vec<&Piece<'_>> = pieces
-            .iter()
-            .filter(|piece| !found.lines().any(|line| line == piece.mark()))
-            .collect();
+        let missing: Vec<&Piece<'_>> =
+            pieces.iter().filter(|piece| !found.lines().any(|line| line == piece.mark())).collect();
         let mut done = pieces.len() - missing.len();
         progress(done, pieces.len());
         for window in missing.chunks(WINDOW) {
@@ -151,8 +133,7 @@ impl Client {
                 progress(done, pieces.len());
             }
         }
-        job.finish("putting in place", &scripts.place(pieces.len()))
-            .await?;
+        job.finish("putting in place", &scripts.place(pieces.len())).await?;
         Ok(Installed::Now)
     }
 }
@@ -170,12 +151,7 @@ impl Job<'_> {
         format!("si-{}-{step}", self.run)
     }
 
-    async fn start(
-        &self,
-        step: &'static str,
-        script: &str,
-        token: &str,
-    ) -> Result<InvokeId, InstallError> {
+    async fn start(&self, step: &'static str, script: &str, token: &str) -> Result<InvokeId, InstallError> {
         let script = Script {
             os: OsFamily::Linux,
             text: script,
@@ -215,11 +191,7 @@ impl Job<'_> {
     }
 
     fn run_of<'t>(&'t self, token: &'t str) -> Run<'t> {
-        Run {
-            instance: self.instance,
-            client_token: token,
-            timeout: TIMEOUT,
-        }
+        Run { instance: self.instance, client_token: token, timeout: TIMEOUT }
     }
 }
 
@@ -230,11 +202,7 @@ fn failure(step: &'static str, result: RunResult, words: &str) -> InstallError {
         status: result.status.as_str(),
         code: result.error_code,
         exit_code: result.exit_code,
-        words: words
-            .chars()
-            .skip(skipped)
-            .map(|c| if c == '\n' { ' ' } else { c })
-            .collect(),
+        words: words.chars().skip(skipped).map(|c| if c == '\n' { ' ' } else { c }).collect(),
     }
 }
 

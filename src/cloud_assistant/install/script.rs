@@ -14,11 +14,7 @@ pub(super) struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     pub(super) fn new((index, bytes): (usize, &'a [u8])) -> Self {
-        Self {
-            name: format!("{index:04}"),
-            bytes,
-            hash: sha256(bytes),
-        }
+        Self { name: format!("{index:04}"), bytes, hash: sha256(bytes) }
     }
 
     /// The line by which the instance says that it has this piece.
@@ -36,9 +32,7 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new(program: &[u8]) -> Self {
-        Self {
-            program: sha256(program),
-        }
+        Self { program: sha256(program) }
     }
 
     /// What all scripts begin with. `$F` is the program's place, `$P` its
@@ -80,11 +74,8 @@ echo SR-DONE
     pub(super) fn piece(&self, piece: &Piece<'_>) -> String {
         let Piece { name, hash, bytes } = piece;
         let text = BASE64.encode(bytes);
-        let lines: Vec<&str> = text
-            .as_bytes()
-            .chunks(1000)
-            .map(|line| str::from_utf8(line).unwrap_or_default())
-            .collect();
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(1000).map(|line| str::from_utf8(line).unwrap_or_default()).collect();
         let lines = lines.join("\n");
         self.head()
             + &format!(

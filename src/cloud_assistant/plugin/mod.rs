@@ -161,10 +161,7 @@ impl Request {
     /// What a report on this request must answer to.
     #[must_use]
     pub fn asked(&self) -> Asked {
-        Asked {
-            rid: self.rid.clone(),
-            op: self.op,
-        }
+        Asked { rid: self.rid.clone(), op: self.op }
     }
 
     /// The value of the command's parameter: base64url without padding of the
@@ -181,11 +178,8 @@ impl Request {
             #[serde(flatten)]
             request: &'a Request,
         }
-        let json = serde_json::to_vec(&Versioned {
-            v: 1,
-            request: self,
-        })
-        .map_err(|source| RequestError::Json { source })?;
+        let json = serde_json::to_vec(&Versioned { v: 1, request: self })
+            .map_err(|source| RequestError::Json { source })?;
         let text = BASE64URL_NOPAD.encode(&json);
         if text.len() > MAX_REQUEST {
             return Err(RequestError::TooLong);
@@ -207,10 +201,7 @@ impl fmt::Debug for Request {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde calls"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn kind<S: serde::Serializer>(kind: &SecretSubType, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
         SecretSubType::Password => "password",
@@ -242,10 +233,7 @@ mod tests {
     #[test]
     fn a_request_travels_as_base64url_of_the_documented_json() {
         let text = request().encode().unwrap();
-        assert!(
-            text.bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-        );
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
         let json: serde_json::Value =
             serde_json::from_slice(&BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()).unwrap();
         assert_eq!(
@@ -261,10 +249,7 @@ mod tests {
 
     #[test]
     fn a_request_that_is_too_long_is_not_sent() {
-        let long = Request {
-            key: Some("k".repeat(MAX_REQUEST)),
-            ..request()
-        };
+        let long = Request { key: Some("k".repeat(MAX_REQUEST)), ..request() };
         assert!(matches!(long.encode(), Err(RequestError::TooLong)));
     }
 
@@ -276,18 +261,9 @@ mod tests {
     #[test]
     fn client_tokens_differ_by_step_and_attempt_and_fit() {
         let rid = RotationId::from_random(&[2; 16]);
-        let ops = [
-            Op::Prepare,
-            Op::Apply,
-            Op::Verify,
-            Op::Finalize,
-            Op::Status,
-            Op::Fence,
-        ];
-        let tokens: std::collections::HashSet<_> = ops
-            .iter()
-            .flat_map(|op| [1, 2, u32::MAX].map(|att| client_token(&rid, *op, att)))
-            .collect();
+        let ops = [Op::Prepare, Op::Apply, Op::Verify, Op::Finalize, Op::Status, Op::Fence];
+        let tokens: std::collections::HashSet<_> =
+            ops.iter().flat_map(|op| [1, 2, u32::MAX].map(|att| client_token(&rid, *op, att))).collect();
         assert_eq!(tokens.len(), 18);
         assert!(tokens.iter().all(|token| token.len() <= 64));
     }

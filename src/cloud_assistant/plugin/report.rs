@@ -43,11 +43,7 @@ impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let printable = |letter| {
-            if matches!(letter, ' '..='~') {
-                letter
-            } else {
-                '?'
-            }
+            if matches!(letter, ' '..='~') { letter } else { '?' }
         };
         Ok(Self(text.chars().take(200).map(printable).collect()))
     }
@@ -265,19 +261,14 @@ impl Report {
             if line.strongroom != 1 {
                 continue;
             }
-            let of_the_script =
-                line.rid.is_none() && line.op.is_none() && line.code == Code::PluginMissing;
+            let of_the_script = line.rid.is_none() && line.op.is_none() && line.code == Code::PluginMissing;
             let answers = line.rid.as_ref() == Some(&asked.rid) && line.op == Some(asked.op);
             if of_the_script || answers {
                 return Ok(line.into_report(asked.op));
             }
             found_other = true;
         }
-        Err(if found_other {
-            NoReport::Other
-        } else {
-            NoReport::Absent
-        })
+        Err(if found_other { NoReport::Other } else { NoReport::Absent })
     }
 }
 
@@ -308,10 +299,7 @@ mod tests {
     const RID: &str = "00112233445566778899aabbccddeeff";
 
     fn asked() -> Asked {
-        Asked {
-            rid: RotationId::parse(RID).unwrap(),
-            op: Op::Apply,
-        }
+        Asked { rid: RotationId::parse(RID).unwrap(), op: Op::Apply }
     }
 
     fn find(output: &str) -> Result<Report, NoReport> {
@@ -336,17 +324,11 @@ mod tests {
         )
         .replace('\n', "");
         let report = find(&text).unwrap();
-        assert_eq!(
-            (report.code, report.live, report.ok),
-            (Code::Ok, Live::New, true)
-        );
+        assert_eq!((report.code, report.live, report.ok), (Code::Ok, Live::New, true));
         assert!(report.changed && report.is_final);
         assert_eq!(report.proof.field_sha256.unwrap().as_str(), "ab");
         assert_eq!(report.facts.user.uid, Some(0));
-        assert_eq!(
-            report.facts.sshd.permitrootlogin.unwrap().as_str(),
-            "without-password"
-        );
+        assert_eq!(report.facts.sshd.permitrootlogin.unwrap().as_str(), "without-password");
         assert_eq!(report.facts.journal.unwrap().generation, Some(7));
         assert_eq!(report.warnings.len(), 1);
     }
@@ -393,17 +375,10 @@ mod tests {
 
     #[test]
     fn the_script_may_say_that_the_plug_in_is_missing_and_nothing_else() {
-        let missing =
-            r#"{"strongroom":1,"ok":false,"code":"plugin_missing","changed":false,"final":false}"#;
+        let missing = r#"{"strongroom":1,"ok":false,"code":"plugin_missing","changed":false,"final":false}"#;
         let report = find(missing).unwrap();
-        assert_eq!(
-            (report.code, report.live, report.plugin),
-            (Code::PluginMissing, Live::Unknown, None)
-        );
-        assert_eq!(
-            find(&missing.replace("plugin_missing", "ok")),
-            Err(NoReport::Other)
-        );
+        assert_eq!((report.code, report.live, report.plugin), (Code::PluginMissing, Live::Unknown, None));
+        assert_eq!(find(&missing.replace("plugin_missing", "ok")), Err(NoReport::Other));
     }
 
     #[test]
@@ -418,10 +393,7 @@ mod tests {
         let report = find(&text).unwrap();
         assert_eq!(report.phase.unwrap().as_str(), "?[0m");
         assert_eq!(report.detail.unwrap().as_str().len(), 200);
-        assert_eq!(
-            (report.facts, report.proof),
-            (Facts::default(), Proof::default())
-        );
+        assert_eq!((report.facts, report.proof), (Facts::default(), Proof::default()));
     }
 
     #[test]

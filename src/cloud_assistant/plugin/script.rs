@@ -64,10 +64,7 @@ mod tests {
     #[test]
     fn the_linux_script_reports_a_missing_plug_in_when_run() {
         let script = LINUX.replace(LINUX_PLUGIN, "/nonexistent/strongroom-rotator");
-        let output = std::process::Command::new("sh")
-            .args(["-c", &script])
-            .output()
-            .unwrap();
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         assert_eq!(output.status.code(), Some(16));
         assert!(output.stdout.starts_with(b"{\"strongroom\":1,"));
     }

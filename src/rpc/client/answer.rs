@@ -24,17 +24,13 @@ struct Refusal {
 /// The body of a success, or the error that the response is.
 pub(super) fn read(response: Whole) -> Result<SecretBytes, CallError> {
     let status = response.parts.status;
-    let malformed = |what| CallError::Malformed {
-        status: status.as_u16(),
-        what,
-    };
+    let malformed = |what| CallError::Malformed { status: status.as_u16(), what };
     let body = response.body.ok_or(malformed("it is longer than 4 MiB"))?;
     if status.is_success() {
         return Ok(body);
     }
-    let refusal: Refusal = serde_json::from_slice(body.expose())
-        .ok()
-        .ok_or(malformed("it is not an error of the protocol"))?;
+    let refusal: Refusal =
+        serde_json::from_slice(body.expose()).ok().ok_or(malformed("it is not an error of the protocol"))?;
     let retry_after_ms = response
         .parts
         .headers

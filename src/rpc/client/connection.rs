@@ -33,11 +33,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where systems keep the certificates that they trust: Debian and Alpine,
 /// Red Hat and Alibaba Cloud Linux, SUSE.
-const SYSTEM_ROOTS: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 /// Which certification authorities are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,30 +152,19 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(host: &str, roots: &Roots, timeouts: Timeouts) -> Result<Self, ClientError> {
-        let malformed = || ClientError::Host {
-            host: host.to_owned(),
-        };
+        let malformed = || ClientError::Host { host: host.to_owned() };
         let authority: Authority = host.parse().ok().ok_or_else(malformed)?;
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(malformed());
         }
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("") => 443,
-            Some(rest) => rest
-                .strip_prefix(':')
-                .and_then(|port| port.parse().ok())
-                .ok_or_else(malformed)?,
+            Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(malformed)?,
             None => return Err(malformed()),
         };
-        let bare = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let name = ServerName::try_from(bare.clone()).map_err(|source| ClientError::Name {
-            host: host.to_owned(),
-            source,
-        })?;
+        let bare = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(bare.clone())
+            .map_err(|source| ClientError::Name { host: host.to_owned(), source })?;
         let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|source| ClientError::Tls { source })?
@@ -218,9 +204,7 @@ impl Pool {
                     unsent => {
                         return Err(CallError::Transport {
                             sent: unsent.is_none(),
-                            source: TransportError::Http {
-                                source: error.into_error(),
-                            },
+                            source: TransportError::Http { source: error.into_error() },
                         });
                     }
                 },
@@ -234,19 +218,16 @@ impl Pool {
                     }
                     Ok(whole)
                 }
-                Ok(Err(source)) => Err(CallError::Transport {
-                    sent: true,
-                    source: TransportError::Http { source },
-                }),
+                Ok(Err(source)) => {
+                    Err(CallError::Transport { sent: true, source: TransportError::Http { source } })
+                }
                 Err(_) => Err(self.too_late()),
             };
         }
     }
 
     fn too_late(&self) -> CallError {
-        let source = TransportError::Deadline {
-            limit: self.timeouts.call,
-        };
+        let source = TransportError::Deadline { limit: self.timeouts.call };
         CallError::Transport { sent: true, source }
     }
 
@@ -263,10 +244,7 @@ impl Pool {
     fn keep(&self, sender: SendRequest<Body>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE && !sender.is_closed() {
-            idle.push(Idle {
-                sender,
-                since: Instant::now(),
-            });
+            idle.push(Idle { sender, since: Instant::now() });
         }
     }
 
@@ -276,10 +254,7 @@ impl Pool {
         timeout_at(until, self.open())
             .await
             .unwrap_or(Err(TransportError::ConnectDeadline { limit }))
-            .map_err(|source| CallError::Transport {
-                sent: false,
-                source,
-            })
+            .map_err(|source| CallError::Transport { sent: false, source })
     }
 
     async fn open(&self) -> Result<SendRequest<Body>, TransportError> {
@@ -288,21 +263,14 @@ impl Pool {
         let tcp = TcpStream::connect((host.as_str(), *port))
             .await
             .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
-            .map_err(|source| TransportError::Connect {
-                host: shown(),
-                source,
-            })?;
+            .map_err(|source| TransportError::Connect { host: shown(), source })?;
         let tls = self
             .tls
             .connect(self.name.clone(), tcp)
             .await
-            .map_err(|source| TransportError::Tls {
-                host: shown(),
-                source,
-            })?;
-        let (sender, connection) = http1::handshake(TokioIo::new(tls))
-            .await
-            .map_err(|source| TransportError::Http { source })?;
+            .map_err(|source| TransportError::Tls { host: shown(), source })?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(tls)).await.map_err(|source| TransportError::Http { source })?;
         // It ends with its sender, and its error is told to the request in flight.
         drop(tokio::spawn(connection));
         Ok(sender)
@@ -318,10 +286,7 @@ fn trusted(roots: &Roots) -> Result<RootCertStore, ClientError> {
             .find(|path| path.is_file())
             .unwrap_or_else(|| PathBuf::from(SYSTEM_ROOTS[0])),
     };
-    let unreadable = |source| ClientError::ReadRoots {
-        path: path.clone(),
-        source,
-    };
+    let unreadable = |source| ClientError::ReadRoots { path: path.clone(), source };
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(&path).map_err(unreadable)? {
         // Systems trust some roots in forms that are not accepted here; the others still count.
@@ -352,8 +317,5 @@ async fn read(response: Response<Incoming>) -> Result<Whole, hyper::Error> {
     for piece in &pieces {
         whole.extend_from_slice(piece);
     }
-    Ok(Whole {
-        parts,
-        body: Some(SecretBytes::from_vec(whole)),
-    })
+    Ok(Whole { parts, body: Some(SecretBytes::from_vec(whole)) })
 }

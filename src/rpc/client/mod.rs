@@ -56,10 +56,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            call: Duration::from_secs(20),
-        }
+        Self { connect: Duration::from_secs(5), call: Duration::from_secs(20) }
     }
 }
 
@@ -73,17 +70,9 @@ pub struct Credentials {
 impl Credentials {
     /// Prepares the key; the secret may be dropped afterwards.
     #[must_use]
-    pub fn new(
-        access_key_id: String,
-        secret: &SecretBytes,
-        security_token: Option<SecretBytes>,
-    ) -> Self {
+    pub fn new(access_key_id: String, secret: &SecretBytes, security_token: Option<SecretBytes>) -> Self {
         let key = SigningKey::new(secret.expose());
-        Self {
-            access_key_id,
-            key,
-            security_token,
-        }
+        Self { access_key_id, key, security_token }
     }
 
     /// The id of the access key.
@@ -95,9 +84,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("access_key_id", &self.access_key_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
     }
 }
 
@@ -168,13 +155,7 @@ impl Client {
     /// be read or hold none.
     pub fn new(endpoint: Endpoint, now: Now) -> Result<Self, ClientError> {
         let pool = Pool::new(&endpoint.host, &endpoint.roots, endpoint.timeouts)?;
-        Ok(Self {
-            host: endpoint.host,
-            version: endpoint.version,
-            pool,
-            now,
-            random: SystemRandom::new(),
-        })
+        Ok(Self { host: endpoint.host, version: endpoint.version, pool, now, random: SystemRandom::new() })
     }
 
     /// Calls an action once, with a fresh nonce and date.
@@ -232,10 +213,7 @@ impl Client {
             .and_then(timestamp::format)
             .ok_or(unsendable("the clock is out of range"))?;
         let mut nonce = [0; 16];
-        self.random
-            .fill(&mut nonce)
-            .ok()
-            .ok_or(unsendable("there is no randomness for a nonce"))?;
+        self.random.fill(&mut nonce).ok().ok_or(unsendable("there is no randomness for a nonce"))?;
         let nonce = HEXLOWER.encode(&nonce);
         let token = credentials
             .security_token
@@ -266,18 +244,12 @@ impl Client {
         let authorization = signature::authorization(
             &credentials.key,
             &credentials.access_key_id,
-            &Outgoing {
-                method: "POST",
-                query: &sorted,
-                headers: &headers,
-                body: &body,
-            },
+            &Outgoing { method: "POST", query: &sorted, headers: &headers, body: &body },
         );
         let mut builder = Request::post(target);
         for (name, value) in headers {
-            let value = HeaderValue::from_str(value)
-                .ok()
-                .ok_or(unsendable("a header holds control characters"))?;
+            let value =
+                HeaderValue::from_str(value).ok().ok_or(unsendable("a header holds control characters"))?;
             builder = builder.header(name, sensitive(value));
         }
         let value = HeaderValue::from_str(&authorization)

@@ -22,9 +22,7 @@ pub(super) struct Authorization<'r> {
 
 impl<'r> Authorization<'r> {
     pub(super) fn parse(text: &'r str) -> Result<Self, ClaimError> {
-        let malformed = ClaimError::IncompleteSignature {
-            what: "the Authorization header is malformed",
-        };
+        let malformed = ClaimError::IncompleteSignature { what: "the Authorization header is malformed" };
         if text.len() > MAX_LENGTH {
             return Err(malformed);
         }
@@ -66,13 +64,7 @@ impl<'r> Authorization<'r> {
             },
             Scheme::V1 | Scheme::Acs3Sha256 | Scheme::Acs3Sm3 => (credential, None),
         };
-        Ok(Self {
-            scheme,
-            access_key_id,
-            scope,
-            signed_headers,
-            signature,
-        })
+        Ok(Self { scheme, access_key_id, scope, signed_headers, signature })
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &'r str> + use<'r> {
@@ -87,10 +79,7 @@ impl<'r> Authorization<'r> {
 /// Sorted, which with "strictly" also says that no name occurs twice.
 fn well_formed(signed_headers: &str) -> bool {
     let token = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+        !name.is_empty() && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
     };
     signed_headers.split(';').all(token) && signed_headers.split(';').is_sorted_by(|a, b| a < b)
 }
@@ -98,11 +87,7 @@ fn well_formed(signed_headers: &str) -> bool {
 fn scoped(credential: &str) -> Option<(&str, Scope<'_>)> {
     let mut parts = credential.split('/');
     let id = parts.next()?;
-    let scope = Scope {
-        date: parts.next()?,
-        region: parts.next()?,
-        product: parts.next()?,
-    };
+    let scope = Scope { date: parts.next()?, region: parts.next()?, product: parts.next()? };
     (parts.next()? == ACS4_REQUEST && parts.next().is_none()).then_some((id, scope))
 }
 
@@ -131,14 +116,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(four.access_key_id, "id");
-        assert_eq!(
-            four.scope,
-            Some(Scope {
-                date: "20240506",
-                region: "cn-hangzhou",
-                product: "Kms"
-            })
-        );
+        assert_eq!(four.scope, Some(Scope { date: "20240506", region: "cn-hangzhou", product: "Kms" }));
     }
 
     #[test]
@@ -171,10 +149,8 @@ mod tests {
             let error = Authorization::parse(text).unwrap_err();
             assert_eq!(error.code(), "IncompleteSignature", "{text}");
         }
-        let long = format!(
-            "ACS3-HMAC-SHA256 Credential={},SignedHeaders=a,Signature=00",
-            "i".repeat(MAX_LENGTH)
-        );
+        let long =
+            format!("ACS3-HMAC-SHA256 Credential={},SignedHeaders=a,Signature=00", "i".repeat(MAX_LENGTH));
         assert!(Authorization::parse(&long).is_err());
     }
 }

@@ -18,14 +18,9 @@ pub(super) const V1_SIGNATURE: &str = "Signature";
 /// query and form, without `Signature`.
 ///
 /// Encoding twice in one pass saves the intermediate query string. One allocation.
-pub(super) fn v1_string_to_sign(
-    method: &str,
-    path: &str,
-    parameters: &Parameters,
-) -> Zeroizing<Vec<u8>> {
+pub(super) fn v1_string_to_sign(method: &str, path: &str, parameters: &Parameters) -> Zeroizing<Vec<u8>> {
     let signed = || parameters.iter().filter(|(name, _)| *name != V1_SIGNATURE);
-    let length =
-        method.len() + 2 + encoded_len(path.as_bytes()) + parameters.max_twice_encoded_len();
+    let length = method.len() + 2 + encoded_len(path.as_bytes()) + parameters.max_twice_encoded_len();
     let mut out = Zeroizing::new(Vec::with_capacity(length));
     out.extend_from_slice(method.as_bytes());
     out.push(b'&');
@@ -76,9 +71,7 @@ where
         let query: usize = (self.query)()
             .map(|(name, value)| 2 + encoded_len(name.as_bytes()) + encoded_len(value.as_bytes()))
             .sum();
-        let headers: usize = (self.headers)()
-            .map(|(name, value)| name.len() + value.len() + 2)
-            .sum();
+        let headers: usize = (self.headers)().map(|(name, value)| name.len() + value.len() + 2).sum();
         let length = self.method.len()
             + self.path.len()
             + query
@@ -128,8 +121,7 @@ impl Hash {
     /// Lower-case hexadecimal hash of `data`; `None` when the library refuses
     /// the algorithm, as OpenSSL in FIPS mode does with SM3.
     pub(super) fn hex(self, data: &[u8]) -> Option<HexHash> {
-        const EMPTY: [u8; 64] =
-            *b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        const EMPTY: [u8; 64] = *b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let mut text = [0; 64];
         match self {
             Self::Sha256 if data.is_empty() => text = EMPTY,
@@ -171,12 +163,7 @@ mod tests {
 
     #[test]
     fn the_buffer_of_the_string_is_never_outgrown() {
-        for (query, form) in [
-            ("a=1", ""),
-            ("a=%25%25%25&b", "c=%C3%A9"),
-            ("é=é", "x==="),
-            ("", "x=+"),
-        ] {
+        for (query, form) in [("a=1", ""), ("a=%25%25%25&b", "c=%C3%A9"), ("é=é", "x==="), ("", "x=+")] {
             let parameters = Parameters::parse(query, form.as_bytes()).unwrap();
             let text = v1_string_to_sign("POST", "/", &parameters);
             assert!(text.len() <= 4 + 2 + 3 + parameters.max_twice_encoded_len());
@@ -193,14 +180,8 @@ mod tests {
             signed_headers: "host",
             body_hash: "00",
         };
-        assert_eq!(
-            *request.canonical(Names::Encoded),
-            b"POST\n/\na%20b=c%20d\nhost:h:1\n\nhost\n00"
-        );
-        assert_eq!(
-            *request.canonical(Names::Raw),
-            b"POST\n/\na b=c%20d\nhost:h:1\n\nhost\n00"
-        );
+        assert_eq!(*request.canonical(Names::Encoded), b"POST\n/\na%20b=c%20d\nhost:h:1\n\nhost\n00");
+        assert_eq!(*request.canonical(Names::Raw), b"POST\n/\na b=c%20d\nhost:h:1\n\nhost\n00");
     }
 
     #[test]

@@ -52,9 +52,7 @@ impl Scheme {
 
     /// The header scheme of that name.
     fn of_header(name: &str) -> Option<Self> {
-        [Self::Acs3Sha256, Self::Acs3Sm3, Self::Acs4Sha256]
-            .into_iter()
-            .find(|scheme| scheme.name() == name)
+        [Self::Acs3Sha256, Self::Acs3Sm3, Self::Acs4Sha256].into_iter().find(|scheme| scheme.name() == name)
     }
 
     const fn hash(self) -> Hash {
@@ -84,9 +82,7 @@ impl SigningKey {
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
         let joined = |before: &[u8], after: &[u8]| {
-            let mut key = Zeroizing::new(Vec::with_capacity(
-                before.len() + secret.len() + after.len(),
-            ));
+            let mut key = Zeroizing::new(Vec::with_capacity(before.len() + secret.len() + after.len()));
             key.extend_from_slice(before);
             key.extend_from_slice(secret);
             key.extend_from_slice(after);
@@ -118,9 +114,7 @@ impl SigningKey {
             signer.update(string_to_sign).ok()?;
             signer.sign_to_vec().ok()
         });
-        made.is_some_and(|made| {
-            aws_lc_rs::constant_time::verify_slices_are_equal(&made, signature).is_ok()
-        })
+        made.is_some_and(|made| aws_lc_rs::constant_time::verify_slices_are_equal(&made, signature).is_ok())
     }
 
     /// The key of ACS4 for one scope (kms-secrets.md section 2.6).
@@ -159,9 +153,7 @@ pub struct Outgoing<'a> {
 /// Values and body are left out: they may hold secrets.
 impl fmt::Debug for Outgoing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outgoing")
-            .field("method", &self.method)
-            .finish_non_exhaustive()
+        f.debug_struct("Outgoing").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -174,23 +166,15 @@ pub fn authorization(key: &SigningKey, access_key_id: &str, request: &Outgoing<'
         method: request.method,
         path: "/",
         query: || request.query.iter().copied(),
-        headers: || {
-            request
-                .headers
-                .iter()
-                .map(|(name, value)| (*name, value.as_bytes()))
-        },
+        headers: || request.headers.iter().map(|(name, value)| (*name, value.as_bytes())),
         signed_headers: &signed_headers,
         body_hash: &content_sha256(request.body),
     }
     .canonical(Names::Encoded);
     let scheme = Scheme::Acs3Sha256.name();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &canonical);
-    let signature =
-        key.sign_acs3(format!("{scheme}\n{}", HEXLOWER.encode(digest.as_ref())).as_bytes());
-    format!(
-        "{scheme} Credential={access_key_id},SignedHeaders={signed_headers},Signature={signature}"
-    )
+    let signature = key.sign_acs3(format!("{scheme}\n{}", HEXLOWER.encode(digest.as_ref())).as_bytes());
+    format!("{scheme} Credential={access_key_id},SignedHeaders={signed_headers},Signature={signature}")
 }
 
 /// The value of `x-acs-content-sha256`: lower-case hexadecimal SHA-256 of the body.

@@ -14,17 +14,15 @@ const MIGRATIONS: [&str; 1] = [include_str!("../../../schema/sqlite/0001_base.sq
 ///
 /// [`StoreError::Newer`] when the file is ahead of the program.
 pub(super) fn up(connection: &mut Connection) -> Result<(), StoreError> {
-    let found: u32 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(unavailable)?;
+    let found: u32 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(unavailable)?;
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
     for (number, sql) in (1_u32..).zip(MIGRATIONS).filter(|(number, _)| *number > found) {
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(unavailable)?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable)?;
         transaction.execute_batch(sql).map_err(unavailable)?;
         transaction.pragma_update(None, "user_version", number).map_err(unavailable)?;
         transaction.commit().map_err(unavailable)?;

@@ -27,12 +27,14 @@ fn secret_id(text: &str) -> Result<SecretId, StoreError> {
 
 pub(super) fn secret(connection: &Connection, key: SecretKey<'_>) -> Result<Option<FoundSecret>, StoreError> {
     let (sql, key) = match key {
-        SecretKey::Id(id) => {
-            ("SELECT id, body, mac, next_rotation_ms, planned_delete_ms FROM secrets WHERE id = ?1", id.as_str())
-        }
-        SecretKey::Name(name) => {
-            ("SELECT id, body, mac, next_rotation_ms, planned_delete_ms FROM secrets WHERE name = ?1", name.as_str())
-        }
+        SecretKey::Id(id) => (
+            "SELECT id, body, mac, next_rotation_ms, planned_delete_ms FROM secrets WHERE id = ?1",
+            id.as_str(),
+        ),
+        SecretKey::Name(name) => (
+            "SELECT id, body, mac, next_rotation_ms, planned_delete_ms FROM secrets WHERE name = ?1",
+            name.as_str(),
+        ),
     };
     let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
     let moment = |row: &Row<'_>, column| -> rusqlite::Result<Option<Timestamp>> {
@@ -88,7 +90,11 @@ pub(super) fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result
     ids(connection, sql, now, limit)
 }
 
-pub(super) fn expired(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {
+pub(super) fn expired(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<SecretId>, StoreError> {
     let sql = "SELECT id FROM secrets WHERE planned_delete_ms <= ?1 ORDER BY planned_delete_ms LIMIT ?2";
     ids(connection, sql, now, limit)
 }
@@ -102,7 +108,11 @@ pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Sto
     Ok(millis.map(Timestamp::from_millis))
 }
 
-pub(super) fn version(connection: &Connection, secret: &str, version: &str) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) fn version(
+    connection: &Connection,
+    secret: &str,
+    version: &str,
+) -> Result<Option<Vec<u8>>, StoreError> {
     connection
         .prepare_cached("SELECT sealed FROM versions WHERE secret_id = ?1 AND version_id = ?2")
         .and_then(|mut s| s.query_row([secret, version], |row| row.get(0)).optional())
@@ -162,7 +172,10 @@ pub(super) fn rotations_since(connection: &Connection, since: Timestamp) -> Resu
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-pub(super) fn identities(connection: &Connection, table: IdentityTable) -> Result<Vec<(String, Guarded)>, StoreError> {
+pub(super) fn identities(
+    connection: &Connection,
+    table: IdentityTable,
+) -> Result<Vec<(String, Guarded)>, StoreError> {
     let sql = match table {
         IdentityTable::AccessKeys => "SELECT key, body, mac FROM access_keys ORDER BY key",
         IdentityTable::Attachments => "SELECT key, body, mac FROM attachments ORDER BY key",

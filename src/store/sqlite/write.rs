@@ -58,9 +58,8 @@ fn run(mut connection: Connection, mut waiting: mpsc::Receiver<Job>) {
 fn commit(connection: &mut Connection, group: &mut Vec<Job>) {
     let mut results = Vec::with_capacity(group.len());
     let outcome = (|| {
-        let mut transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(unavailable)?;
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unavailable)?;
         for job in group.iter() {
             let mut savepoint = transaction.savepoint().map_err(unavailable)?;
             let result = job.changes.iter().try_for_each(|change| apply(&mut savepoint, change));
@@ -107,12 +106,22 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
         }
         Change::PutIdentity { table, key, row, replace } => {
             let sql = match (table, replace) {
-                (IdentityTable::AccessKeys, false) => "INSERT INTO access_keys (key, body, mac) VALUES (?1, ?2, ?3)",
-                (IdentityTable::Attachments, false) => "INSERT INTO attachments (key, body, mac) VALUES (?1, ?2, ?3)",
-                (IdentityTable::Policies, false) => "INSERT INTO policies (key, body, mac) VALUES (?1, ?2, ?3)",
+                (IdentityTable::AccessKeys, false) => {
+                    "INSERT INTO access_keys (key, body, mac) VALUES (?1, ?2, ?3)"
+                }
+                (IdentityTable::Attachments, false) => {
+                    "INSERT INTO attachments (key, body, mac) VALUES (?1, ?2, ?3)"
+                }
+                (IdentityTable::Policies, false) => {
+                    "INSERT INTO policies (key, body, mac) VALUES (?1, ?2, ?3)"
+                }
                 (IdentityTable::Users, false) => "INSERT INTO users (key, body, mac) VALUES (?1, ?2, ?3)",
-                (IdentityTable::AccessKeys, true) => "UPDATE access_keys SET body = ?2, mac = ?3 WHERE key = ?1",
-                (IdentityTable::Attachments, true) => "UPDATE attachments SET body = ?2, mac = ?3 WHERE key = ?1",
+                (IdentityTable::AccessKeys, true) => {
+                    "UPDATE access_keys SET body = ?2, mac = ?3 WHERE key = ?1"
+                }
+                (IdentityTable::Attachments, true) => {
+                    "UPDATE attachments SET body = ?2, mac = ?3 WHERE key = ?1"
+                }
                 (IdentityTable::Policies, true) => "UPDATE policies SET body = ?2, mac = ?3 WHERE key = ?1",
                 (IdentityTable::Users, true) => "UPDATE users SET body = ?2, mac = ?3 WHERE key = ?1",
             };
@@ -128,7 +137,17 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
                     transaction,
                     "INSERT INTO rotations (id, secret_id, target, over, next_try_ms, started_ms, revision, body, mac) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                    params![id, record.secret.as_str(), target, over, next, record.started.millis(), revision, row.body, row.mac],
+                    params![
+                        id,
+                        record.secret.as_str(),
+                        target,
+                        over,
+                        next,
+                        record.started.millis(),
+                        revision,
+                        row.body,
+                        row.mac
+                    ],
                 )?,
                 Some(expect) => execute(
                     transaction,
@@ -181,14 +200,17 @@ fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn execute(transaction: &mut Savepoint<'_>, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, StoreError> {
-    transaction
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.execute(parameters))
-        .map_err(|error| match error.sqlite_error_code() {
+fn execute(
+    transaction: &mut Savepoint<'_>,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<usize, StoreError> {
+    transaction.prepare_cached(sql).and_then(|mut statement| statement.execute(parameters)).map_err(|error| {
+        match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation) => StoreError::Exists,
             Some(_) | None => unavailable(error),
-        })
+        }
+    })
 }
 
 /// A change that names a row nobody has, or an old revision of it, is a conflict.

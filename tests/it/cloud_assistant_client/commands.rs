@@ -5,21 +5,16 @@ use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use strongroom::cloud_assistant::client::{Client, Delivery, Settings};
-use strongroom::cloud_assistant::plugin::{
-    Code, NoReport, Op, Options, Request, client_token, script,
-};
-use strongroom::cloud_assistant::{
-    CommandError, Commander, Finished, Invocation, InvokeId, Outcome,
-};
+use strongroom::cloud_assistant::plugin::{Code, NoReport, Op, Options, Request, client_token, script};
+use strongroom::cloud_assistant::{CommandError, Commander, Finished, Invocation, InvokeId, Outcome};
 use strongroom::model::rotation::Live;
-use strongroom::model::{
-    InstanceId, OsFamily, OsUser, RegionId, RotationId, SecretId, SecretSubType,
-};
+use strongroom::model::{InstanceId, OsFamily, OsUser, RegionId, RotationId, SecretId, SecretSubType};
 
 use super::server::{Reply, Server};
 use super::{credentials, now};
 
-const PENDING: &str = r#"{"InvokeId":"t-1","InstanceId":"i-1","InvocationStatus":"Pending","ExitCode":0,"Output":""}"#;
+const PENDING: &str =
+    r#"{"InvokeId":"t-1","InstanceId":"i-1","InvocationStatus":"Pending","ExitCode":0,"Output":""}"#;
 
 pub(super) fn commander(server: &Server, delivery: Delivery) -> Client {
     let settings = Settings {
@@ -27,12 +22,7 @@ pub(super) fn commander(server: &Server, delivery: Delivery) -> Client {
         delivery,
         pace: Duration::from_millis(2),
     };
-    Client::new(
-        super::client(server),
-        Arc::new(credentials()),
-        settings,
-        now(),
-    )
+    Client::new(super::client(server), Arc::new(credentials()), settings, now())
 }
 
 pub(super) fn instance() -> InstanceId {
@@ -72,18 +62,12 @@ async fn invoke(commander: &dyn Commander, os: OsFamily) -> Result<InvokeId, Com
 
 async fn outcome(server: &Server) -> Result<Outcome, CommandError> {
     commander(server, Delivery::Inline)
-        .outcome(
-            &InvokeId::parse("t-1").unwrap(),
-            &instance(),
-            &request().asked(),
-        )
+        .outcome(&InvokeId::parse("t-1").unwrap(), &instance(), &request().asked())
         .await
 }
 
 fn rows(rows: &str) -> String {
-    format!(
-        r#"{{"RequestId":"R","Invocation":{{"InvocationResults":{{"InvocationResult":[{rows}]}}}}}}"#
-    )
+    format!(r#"{{"RequestId":"R","Invocation":{{"InvocationResults":{{"InvocationResult":[{rows}]}}}}}}"#)
 }
 
 fn row(status: &str, code: &str, output: &str) -> String {
@@ -103,67 +87,39 @@ async fn finished(answer: String) -> Finished {
 
 #[tokio::test]
 async fn inline_delivery_sends_the_script_with_its_parameter() {
-    let server = Server::start(|_| {
-        Reply::json(
-            200,
-            r#"{"RequestId":"R","CommandId":"c-1","InvokeId":"t-1"}"#,
-        )
-    })
-    .await;
+    let server =
+        Server::start(|_| Reply::json(200, r#"{"RequestId":"R","CommandId":"c-1","InvokeId":"t-1"}"#)).await;
     let commander = commander(&server, Delivery::Inline);
-    for (os, kind) in [
-        (OsFamily::Linux, "RunShellScript"),
-        (OsFamily::Windows, "RunPowerShellScript"),
-    ] {
+    for (os, kind) in [(OsFamily::Linux, "RunShellScript"), (OsFamily::Windows, "RunPowerShellScript")] {
         assert_eq!(invoke(&commander, os).await.unwrap().as_str(), "t-1");
         let seen = server.seen().pop().unwrap();
         assert!(seen.signature_is_right);
         assert_eq!(seen.action, "RunCommand");
         assert_eq!(seen.query["Type"], kind);
         assert_eq!(seen.query["ContentEncoding"], "Base64");
-        let content = BASE64
-            .decode(seen.query["CommandContent"].as_bytes())
-            .unwrap();
+        let content = BASE64.decode(seen.query["CommandContent"].as_bytes()).unwrap();
         assert_eq!(content, script(os).as_bytes());
         assert_eq!(seen.query["EnableParameter"], "true");
         assert_eq!(seen.query["InstanceId.1"], "i-1");
         assert_eq!(seen.query["RegionId"], "cn-hangzhou");
         assert_eq!(seen.query["Timeout"], "60");
-        assert_eq!(
-            seen.query["ClientToken"],
-            format!("sr-{}-a-1", "02".repeat(16))
-        );
-        let parameters: serde_json::Value =
-            serde_json::from_str(&seen.query["Parameters"]).unwrap();
-        let sent = BASE64URL_NOPAD
-            .decode(parameters["SR_REQUEST"].as_str().unwrap().as_bytes())
-            .unwrap();
+        assert_eq!(seen.query["ClientToken"], format!("sr-{}-a-1", "02".repeat(16)));
+        let parameters: serde_json::Value = serde_json::from_str(&seen.query["Parameters"]).unwrap();
+        let sent = BASE64URL_NOPAD.decode(parameters["SR_REQUEST"].as_str().unwrap().as_bytes()).unwrap();
         let sent: serde_json::Value = serde_json::from_slice(&sent).unwrap();
-        assert_eq!(
-            (&sent["key"], &sent["kind"]),
-            (&"ssh-ed25519 AAAA".into(), &"sshkey".into())
-        );
+        assert_eq!((&sent["key"], &sent["kind"]), (&"ssh-ed25519 AAAA".into(), &"sshkey".into()));
     }
 }
 
 #[tokio::test]
 async fn stored_delivery_invokes_the_command_of_the_system_by_id() {
     let server = Server::start(|_| Reply::json(200, r#"{"RequestId":"R","InvokeId":"t-1"}"#)).await;
-    let stored = Delivery::Stored {
-        linux: "c-linux".to_owned(),
-        windows: "c-windows".to_owned(),
-    };
+    let stored = Delivery::Stored { linux: "c-linux".to_owned(), windows: "c-windows".to_owned() };
     let commander = commander(&server, stored);
-    for (os, id) in [
-        (OsFamily::Linux, "c-linux"),
-        (OsFamily::Windows, "c-windows"),
-    ] {
+    for (os, id) in [(OsFamily::Linux, "c-linux"), (OsFamily::Windows, "c-windows")] {
         invoke(&commander, os).await.unwrap();
         let seen = server.seen().pop().unwrap();
-        assert_eq!(
-            (seen.action.as_str(), seen.query["CommandId"].as_str()),
-            ("InvokeCommand", id)
-        );
+        assert_eq!((seen.action.as_str(), seen.query["CommandId"].as_str()), ("InvokeCommand", id));
         assert!(!seen.query.contains_key("CommandContent"));
     }
 }
@@ -180,32 +136,19 @@ async fn commands_are_created_with_parameters_and_found_by_name() {
     })
     .await;
     let client = commander(&server, Delivery::Inline);
-    let id = client
-        .create_command(OsFamily::Linux, Duration::from_secs(60), "token")
-        .await
-        .unwrap();
+    let id = client.create_command(OsFamily::Linux, Duration::from_secs(60), "token").await.unwrap();
     assert_eq!(id, "c-9");
     assert_eq!(server.seen()[0].query["EnableParameter"], "true");
-    let found = client
-        .describe_commands("STRONGROOM-RotateECSSecret-For-Linux.sh")
-        .await
-        .unwrap();
+    let found = client.describe_commands("STRONGROOM-RotateECSSecret-For-Linux.sh").await.unwrap();
     assert_eq!(found[0].id, "c-9");
-    assert_eq!(
-        found[0].content.as_deref(),
-        Some(script(OsFamily::Linux).as_bytes())
-    );
+    assert_eq!(found[0].content.as_deref(), Some(script(OsFamily::Linux).as_bytes()));
 }
 
 #[tokio::test]
 async fn a_run_that_is_not_over_or_not_visible_is_not_yet_known() {
-    for answer in [
-        rows(""),
-        rows(PENDING),
-        row("Running", "", ""),
-        row("Stopping", "", ""),
-        row("Whatever", "", ""),
-    ] {
+    for answer in
+        [rows(""), rows(PENDING), row("Running", "", ""), row("Stopping", "", ""), row("Whatever", "", "")]
+    {
         let server = Server::start(move |_| Reply::json(200, &answer)).await;
         assert_eq!(outcome(&server).await.unwrap(), Outcome::NotYet);
     }
@@ -244,13 +187,7 @@ async fn without_a_report_only_the_table_excludes_a_run() {
         let finished = finished(row(status, code, "")).await;
         assert_eq!(finished.possibly_ran, possibly_ran, "{status} {code}");
         assert_eq!(finished.report, Err(NoReport::NoOutput));
-        assert_eq!(
-            (
-                finished.trouble.status.as_str(),
-                finished.trouble.code.as_str()
-            ),
-            (status, code)
-        );
+        assert_eq!((finished.trouble.status.as_str(), finished.trouble.code.as_str()), (status, code));
     }
 }
 
@@ -260,30 +197,16 @@ async fn refusals_are_sorted_by_what_to_do() {
         let body = format!(r#"{{"RequestId":"R","HostId":"h","Code":"{code}","Message":"m"}}"#);
         async move {
             let server = Server::start(move |_| Reply::json(status, &body)).await;
-            invoke(&commander(&server, Delivery::Inline), OsFamily::Linux)
-                .await
-                .unwrap_err()
+            invoke(&commander(&server, Delivery::Inline), OsFamily::Linux).await.unwrap_err()
         }
     };
-    assert!(matches!(
-        error(500, "InternalError").await,
-        CommandError::Again { after: None, .. }
-    ));
-    assert!(matches!(
-        error(403, "IdempotentProcessing").await,
-        CommandError::Again { after: None, .. }
-    ));
-    let CommandError::Again {
-        after: Some(after), ..
-    } = error(400, "Throttling.User").await
-    else {
+    assert!(matches!(error(500, "InternalError").await, CommandError::Again { after: None, .. }));
+    assert!(matches!(error(403, "IdempotentProcessing").await, CommandError::Again { after: None, .. }));
+    let CommandError::Again { after: Some(after), .. } = error(400, "Throttling.User").await else {
         panic!()
     };
     assert!(after <= Duration::from_secs(60));
-    assert!(matches!(
-        error(403, "IdempotentParameterMismatch").await,
-        CommandError::Unknown { .. }
-    ));
+    assert!(matches!(error(403, "IdempotentParameterMismatch").await, CommandError::Unknown { .. }));
     let CommandError::Definitive { code, .. } = error(404, "InvalidInstance.NotFound").await else {
         panic!()
     };
@@ -292,43 +215,23 @@ async fn refusals_are_sorted_by_what_to_do() {
 
 #[tokio::test]
 async fn a_lost_or_broken_answer_may_be_asked_for_again() {
-    for broken in [
-        "",
-        "{",
-        "[]",
-        "{}",
-        r#"{"InvokeId":null}"#,
-        r#"{"InvokeId":"a b"}"#,
-        r#"{"InvokeId":7}"#,
-    ] {
+    for broken in ["", "{", "[]", "{}", r#"{"InvokeId":null}"#, r#"{"InvokeId":"a b"}"#, r#"{"InvokeId":7}"#]
+    {
         let server = Server::start(move |_| Reply::json(200, broken)).await;
-        let error = invoke(&commander(&server, Delivery::Inline), OsFamily::Linux)
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(error, CommandError::Again { after: None, .. }),
-            "{broken} {error:?}"
-        );
+        let error = invoke(&commander(&server, Delivery::Inline), OsFamily::Linux).await.unwrap_err();
+        assert!(matches!(error, CommandError::Again { after: None, .. }), "{broken} {error:?}");
         let server = Server::start(move |_| Reply::json(200, broken)).await;
-        assert!(
-            matches!(outcome(&server).await, Err(CommandError::Again { .. })),
-            "{broken}"
-        );
+        assert!(matches!(outcome(&server).await, Err(CommandError::Again { .. })), "{broken}");
     }
     let server = Server::start(|_| Reply::Break).await;
-    let error = invoke(&commander(&server, Delivery::Inline), OsFamily::Linux)
-        .await
-        .unwrap_err();
+    let error = invoke(&commander(&server, Delivery::Inline), OsFamily::Linux).await.unwrap_err();
     assert!(matches!(error, CommandError::Again { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_request_too_long_for_a_command_is_refused_before_it_is_sent() {
     let server = Server::start(|_| Reply::json(200, "{}")).await;
-    let request = Request {
-        key: Some("k".repeat(20_000)),
-        ..request()
-    };
+    let request = Request { key: Some("k".repeat(20_000)), ..request() };
     let error = commander(&server, Delivery::Inline)
         .invoke(Invocation {
             instance: &request.instance,
@@ -360,18 +263,11 @@ async fn instances_and_agents_are_described() {
     })
     .await;
     let client = commander(&server, Delivery::Inline);
-    let facts = Commander::instance(&client, &instance())
-        .await
-        .unwrap()
-        .unwrap();
+    let facts = Commander::instance(&client, &instance()).await.unwrap().unwrap();
     assert!(facts.is_running());
     assert_eq!(facts.os, Some(OsFamily::Linux));
     let unknown = InstanceId::parse("i-2").unwrap();
     assert_eq!(Commander::instance(&client, &unknown).await.unwrap(), None);
-    let agent = client
-        .describe_cloud_assistant_status(&instance())
-        .await
-        .unwrap()
-        .unwrap();
+    let agent = client.describe_cloud_assistant_status(&instance()).await.unwrap().unwrap();
     assert!(agent.is_online);
 }

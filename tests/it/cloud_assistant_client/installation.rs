@@ -83,9 +83,7 @@ impl Machine {
                 let row = self.runs.lock().unwrap()[id].replace("INVOKE", id);
                 Reply::json(
                     200,
-                    &format!(
-                        r#"{{"Invocation":{{"InvocationResults":{{"InvocationResult":[{row}]}}}}}}"#
-                    ),
+                    &format!(r#"{{"Invocation":{{"InvocationResults":{{"InvocationResult":[{row}]}}}}}}"#),
                 )
             }
         }
@@ -103,11 +101,8 @@ impl Machine {
         }
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         let written = [output.stdout, output.stderr].concat();
-        let (status, code) = if output.status.success() {
-            ("Success", "")
-        } else {
-            ("Failed", "ExitCodeNonzero")
-        };
+        let (status, code) =
+            if output.status.success() { ("Success", "") } else { ("Failed", "ExitCodeNonzero") };
         let mut runs = self.runs.lock().unwrap();
         let number = runs.len();
         runs.insert(
@@ -140,15 +135,10 @@ fn program() -> Vec<u8> {
         .collect()
 }
 
-async fn install(
-    server: &Server,
-    program: &[u8],
-) -> (Result<Installed, InstallError>, Vec<(usize, usize)>) {
+async fn install(server: &Server, program: &[u8]) -> (Result<Installed, InstallError>, Vec<(usize, usize)>) {
     let mut steps = Vec::new();
     let result = commander(server, Delivery::Inline)
-        .install(&instance(), program, |done, total| {
-            steps.push((done, total))
-        })
+        .install(&instance(), program, |done, total| steps.push((done, total)))
         .await;
     (result, steps)
 }
@@ -166,10 +156,7 @@ async fn the_program_arrives_whole_and_a_second_time_is_nothing_to_do() {
     assert_eq!(result.unwrap(), Installed::Now);
     assert_eq!(steps, [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
     assert_eq!(std::fs::read(machine.program()).unwrap(), program());
-    assert_eq!(
-        (mode(&machine.program()), mode(&machine.folder())),
-        (0o755, 0o755)
-    );
+    assert_eq!((mode(&machine.program()), mode(&machine.folder())), (0o755, 0o755));
     assert!(machine.leftovers().is_empty());
 
     let commands = machine.runs.lock().unwrap().len();
@@ -185,10 +172,8 @@ async fn an_installation_that_broke_off_goes_on_where_it_stopped() {
     let server = machine.serve().await;
     machine.takes.store(4, Ordering::SeqCst);
     let (result, _) = install(&server, &program()).await;
-    let InstallError::Service {
-        step: "copying",
-        source: CommandError::Definitive { code, .. },
-    } = result.unwrap_err()
+    let InstallError::Service { step: "copying", source: CommandError::Definitive { code, .. } } =
+        result.unwrap_err()
     else {
         panic!("another error");
     };
@@ -227,26 +212,11 @@ async fn a_program_that_arrives_damaged_is_not_put_in_place() {
     machine.damages.store(true, Ordering::SeqCst);
     let (result, _) = install(&server, &program()).await;
     let error = result.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            InstallError::Remote {
-                exit_code: Some(23),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
-    assert!(
-        error.to_string().contains("the program arrived damaged"),
-        "{error}"
-    );
+    assert!(matches!(error, InstallError::Remote { exit_code: Some(23), .. }), "{error:?}");
+    assert!(error.to_string().contains("the program arrived damaged"), "{error}");
     assert_eq!(std::fs::read(machine.program()).unwrap(), b"old");
     machine.damages.store(false, Ordering::SeqCst);
-    assert_eq!(
-        install(&server, &program()).await.0.unwrap(),
-        Installed::Now
-    );
+    assert_eq!(install(&server, &program()).await.0.unwrap(), Installed::Now);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,16 +227,7 @@ async fn a_folder_that_is_a_link_is_not_written_into() {
     std::fs::create_dir(&elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, machine.folder()).unwrap();
     let error = install(&server, &program()).await.0.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            InstallError::Remote {
-                exit_code: Some(21),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, InstallError::Remote { exit_code: Some(21), .. }), "{error:?}");
     assert!(!elsewhere.join("strongroom-rotator").exists());
 }
 
@@ -275,10 +236,7 @@ async fn calls_whose_answer_is_lost_are_repeated_without_a_second_run() {
     let machine = Machine::new();
     let server = machine.serve().await;
     machine.stutters.store(true, Ordering::SeqCst);
-    assert_eq!(
-        install(&server, &program()).await.0.unwrap(),
-        Installed::Now
-    );
+    assert_eq!(install(&server, &program()).await.0.unwrap(), Installed::Now);
     // To look, five pieces, to put in place.
     assert_eq!(machine.runs.lock().unwrap().len(), 7);
 }
@@ -287,14 +245,8 @@ async fn calls_whose_answer_is_lost_are_repeated_without_a_second_run() {
 async fn a_program_that_is_empty_or_too_long_is_refused_before_anything_is_sent() {
     let machine = Machine::new();
     let server = machine.serve().await;
-    for program in [
-        Vec::new(),
-        vec![0; strongroom::cloud_assistant::install::MAX_PROGRAM + 1],
-    ] {
-        assert!(matches!(
-            install(&server, &program).await.0,
-            Err(InstallError::Program { .. })
-        ));
+    for program in [Vec::new(), vec![0; strongroom::cloud_assistant::install::MAX_PROGRAM + 1]] {
+        assert!(matches!(install(&server, &program).await.0, Err(InstallError::Program { .. })));
     }
     assert!(server.seen().is_empty());
 }

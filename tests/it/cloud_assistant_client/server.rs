@@ -75,11 +75,7 @@ impl Authority {
         let leaf = certificate("127.0.0.1", &leaf_key, Some((&root, &root_key)));
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), root.to_pem().unwrap()).unwrap();
-        Self {
-            folder,
-            certificate: leaf,
-            key: leaf_key,
-        }
+        Self { folder, certificate: leaf, key: leaf_key }
     }
 
     pub(super) fn file(&self) -> PathBuf {
@@ -99,23 +95,15 @@ fn certificate(name: &str, key: &PKey<Private>, issuer: Option<(&X509, &PKey<Pri
     let mut builder = X509::builder().unwrap();
     builder.set_version(2).unwrap();
     let serial = BigNum::from_u32(1 + u32::from(issuer.is_some())).unwrap();
-    builder
-        .set_serial_number(&serial.to_asn1_integer().unwrap())
-        .unwrap();
-    builder
-        .set_not_before(&Asn1Time::days_from_now(0).unwrap())
-        .unwrap();
-    builder
-        .set_not_after(&Asn1Time::days_from_now(1).unwrap())
-        .unwrap();
+    builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+    builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
     builder.set_subject_name(&subject).unwrap();
     builder.set_pubkey(key).unwrap();
     match issuer {
         None => {
             builder.set_issuer_name(&subject).unwrap();
-            builder
-                .append_extension(BasicConstraints::new().critical().ca().build().unwrap())
-                .unwrap();
+            builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
             builder.sign(key, MessageDigest::sha256()).unwrap();
         }
         Some((root, root_key)) => {
@@ -153,12 +141,8 @@ impl Server {
             async move {
                 loop {
                     let (tcp, _) = listener.accept().await.unwrap();
-                    let (acceptor, seen, connections, reply) = (
-                        acceptor.clone(),
-                        Arc::clone(&seen),
-                        Arc::clone(&connections),
-                        Arc::clone(&reply),
-                    );
+                    let (acceptor, seen, connections, reply) =
+                        (acceptor.clone(), Arc::clone(&seen), Arc::clone(&connections), Arc::clone(&reply));
                     tokio::spawn(async move {
                         let Ok(tls) = acceptor.accept(tcp).await else {
                             return;
@@ -175,13 +159,7 @@ impl Server {
                 }
             }
         });
-        Self {
-            authority,
-            port,
-            seen,
-            connections,
-            accepting,
-        }
+        Self { authority, port, seen, connections, accepting }
     }
 
     pub(super) const fn port(&self) -> u16 {
@@ -226,11 +204,7 @@ async fn answer(
     reply: &(impl Fn(&Seen) -> Reply + ?Sized),
 ) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (parts, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map_err(std::io::Error::other)?
-        .to_bytes();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let headers: BTreeMap<String, String> = parts
         .headers
         .iter()
@@ -253,23 +227,13 @@ async fn answer(
 }
 
 /// The client sends its query sorted and encoded, so that it is canonical as it stands.
-fn signature_is_right(
-    method: &str,
-    query: &str,
-    headers: &BTreeMap<String, String>,
-    body: &[u8],
-) -> bool {
+fn signature_is_right(method: &str, query: &str, headers: &BTreeMap<String, String>, body: &[u8]) -> bool {
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     let sha256 = |bytes: &[u8]| hex(&hash(MessageDigest::sha256(), bytes).unwrap());
-    let authorization = headers["authorization"]
-        .strip_prefix("ACS3-HMAC-SHA256 Credential=")
-        .unwrap();
+    let authorization = headers["authorization"].strip_prefix("ACS3-HMAC-SHA256 Credential=").unwrap();
     let (_, rest) = authorization.split_once(",SignedHeaders=").unwrap();
     let (names, signature) = rest.split_once(",Signature=").unwrap();
-    let lines: String = names
-        .split(';')
-        .map(|name| format!("{name}:{}\n", headers[name]))
-        .collect();
+    let lines: String = names.split(';').map(|name| format!("{name}:{}\n", headers[name])).collect();
     let body_hash = sha256(body);
     let canonical = format!("{method}\n/\n{query}\n{lines}\n{names}\n{body_hash}");
     let text = format!("ACS3-HMAC-SHA256\n{}", sha256(canonical.as_bytes()));

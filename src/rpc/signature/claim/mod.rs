@@ -43,9 +43,7 @@ pub struct Received<'r> {
 /// Only the method is shown: all else may hold secrets.
 impl fmt::Debug for Received<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Received")
-            .field("method", &self.method)
-            .finish_non_exhaustive()
+        f.debug_struct("Received").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -60,10 +58,7 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self {
-            v1: true,
-            v1_needs_nonce: true,
-        }
+        Self { v1: true, v1_needs_nonce: true }
     }
 }
 
@@ -169,16 +164,14 @@ impl<'r> Claim<'r> {
         let header = single(received.headers, AUTHORIZATION.as_str())?;
         let parameter = received.parameters.get(V1_SIGNATURE);
         match (header, parameter) {
-            (Some(_), Some(_)) => Err(incomplete(
-                "there is both an Authorization header and a Signature parameter",
-            )),
+            (Some(_), Some(_)) => {
+                Err(incomplete("there is both an Authorization header and a Signature parameter"))
+            }
             (Some(text), None) => Self::of_headers(received, &Authorization::parse(text)?),
             (None, Some(signature)) if rules.v1 => Self::of_parameters(received, signature, rules),
             (None, Some(_)) => Err(incomplete("signatures in parameters are turned off here")),
             (None, None) if received.parameters.get("AccessKeyId").is_none() => {
-                Err(ClaimError::MissingParameter {
-                    name: "AccessKeyId",
-                })
+                Err(ClaimError::MissingParameter { name: "AccessKeyId" })
             }
             (None, None) => Err(ClaimError::MissingParameter { name: V1_SIGNATURE }),
         }
@@ -201,11 +194,8 @@ impl<'r> Claim<'r> {
                 hmac::verify(&key.derived(scope), text, self.signature.bytes()).is_ok()
             }
         };
-        let signed = agrees(&self.string_to_sign)
-            || self
-                .with_raw_names
-                .as_ref()
-                .is_some_and(|text| agrees(text));
+        let signed =
+            agrees(&self.string_to_sign) || self.with_raw_names.as_ref().is_some_and(|text| agrees(text));
         signed && self.body_agrees
     }
 
@@ -218,9 +208,7 @@ impl<'r> Claim<'r> {
     /// `CiphertextBlob`.
     #[must_use]
     pub fn string_to_sign(&self) -> Option<&str> {
-        self.may_be_shown
-            .then(|| str::from_utf8(&self.string_to_sign).ok())
-            .flatten()
+        self.may_be_shown.then(|| str::from_utf8(&self.string_to_sign).ok()).flatten()
     }
 
     /// How it was signed.
@@ -312,9 +300,7 @@ impl SignatureBytes {
         };
         length
             .map(|length| Self { bytes, length })
-            .ok_or(incomplete(
-                "Signature is not 64 lower-case hexadecimal digits",
-            ))
+            .ok_or(incomplete("Signature is not 64 lower-case hexadecimal digits"))
     }
 
     fn bytes(&self) -> &[u8] {
@@ -323,11 +309,7 @@ impl SignatureBytes {
 }
 
 fn path_of<'r>(received: &Received<'r>) -> &'r str {
-    if received.path.is_empty() {
-        "/"
-    } else {
-        received.path
-    }
+    if received.path.is_empty() { "/" } else { received.path }
 }
 
 fn time_of(text: Option<&str>) -> Result<i64, ClaimError> {

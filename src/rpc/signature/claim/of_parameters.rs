@@ -1,8 +1,8 @@
 //! Claims of V1 (kms-secrets.md section 2.4).
 
 use super::{
-    Claim, ClaimError, MAX_ID, MAX_NONCE, MAX_TOKEN, Received, Rules, SignatureBytes, bounded,
-    path_of, time_of,
+    Claim, ClaimError, MAX_ID, MAX_NONCE, MAX_TOKEN, Received, Rules, SignatureBytes, bounded, path_of,
+    time_of,
 };
 use crate::rpc::encoding::Parameters;
 use crate::rpc::signature::Scheme;
@@ -15,26 +15,15 @@ impl<'r> Claim<'r> {
         rules: Rules,
     ) -> Result<Self, ClaimError> {
         let common = Common::of(received.parameters);
-        let required =
-            |value: Option<&'r str>, name| value.ok_or(ClaimError::MissingParameter { name });
+        let required = |value: Option<&'r str>, name| value.ok_or(ClaimError::MissingParameter { name });
         let fixed = |value, wanted: &str, name| {
-            if required(value, name)? == wanted {
-                Ok(())
-            } else {
-                Err(ClaimError::InvalidParameter { name })
-            }
+            if required(value, name)? == wanted { Ok(()) } else { Err(ClaimError::InvalidParameter { name }) }
         };
-        let access_key_id = bounded(
-            required(common.access_key_id, "AccessKeyId")?,
-            MAX_ID,
-            "AccessKeyId",
-        )?;
+        let access_key_id = bounded(required(common.access_key_id, "AccessKeyId")?, MAX_ID, "AccessKeyId")?;
         fixed(common.method, "HMAC-SHA1", "SignatureMethod")?;
         fixed(common.signature_version, "1.0", "SignatureVersion")?;
         if common.kind.is_some_and(|kind| !kind.is_empty()) {
-            return Err(ClaimError::InvalidParameter {
-                name: "SignatureType",
-            });
+            return Err(ClaimError::InvalidParameter { name: "SignatureType" });
         }
         let action = required(common.action, "Action")?;
         let version = required(common.version, "Version")?;
@@ -42,16 +31,12 @@ impl<'r> Claim<'r> {
         let nonce = match common.nonce {
             Some(nonce) => Some(bounded(nonce, MAX_NONCE, "SignatureNonce")?),
             None if rules.v1_needs_nonce => {
-                return Err(ClaimError::MissingParameter {
-                    name: "SignatureNonce",
-                });
+                return Err(ClaimError::MissingParameter { name: "SignatureNonce" });
             }
             None => None,
         };
-        let security_token = common
-            .security_token
-            .map(|token| bounded(token, MAX_TOKEN, "SecurityToken"))
-            .transpose()?;
+        let security_token =
+            common.security_token.map(|token| bounded(token, MAX_TOKEN, "SecurityToken")).transpose()?;
         Ok(Self {
             scheme: Scheme::V1,
             action,
@@ -61,11 +46,7 @@ impl<'r> Claim<'r> {
             nonce,
             timestamp,
             scope: None,
-            string_to_sign: v1_string_to_sign(
-                received.method,
-                path_of(received),
-                received.parameters,
-            ),
+            string_to_sign: v1_string_to_sign(received.method, path_of(received), received.parameters),
             with_raw_names: None,
             signature: SignatureBytes::of_base64(signature)?,
             body_agrees: true,
