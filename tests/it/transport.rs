@@ -348,6 +348,8 @@ async fn a_client_that_hangs_up_leaves_no_change_half_done() {
         if number % 2 == 0 {
             connection.stream().shutdown().await.unwrap();
         }
+        // From a client that is gone at once to one that waits a little.
+        tokio::time::sleep(Duration::from_micros(number * 250)).await;
         drop(connection);
     }
     appliance.admin().ok("CreateUser", &[("UserName", "last")]).await;

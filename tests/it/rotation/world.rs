@@ -127,15 +127,16 @@ pub(super) struct World {
     folder: TempDir,
 }
 
-/// The plug-in, built once.
+/// The plug-in as it is shipped, built once, in a folder of its own: what the
+/// plug-in's own tests use beside it has features for tests.
 pub(super) fn plugin() -> &'static Path {
     static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
     PLUGIN.get_or_init(|| {
         let program = Path::new(env!("CARGO_BIN_EXE_strongroom"));
-        let target = program.ancestors().nth(2).unwrap();
+        let target = program.ancestors().nth(2).unwrap().join("shipped");
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--package", "strongroom-plugin", "--target-dir"])
-            .arg(target)
+            .arg(&target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env_remove("CARGO_TARGET_DIR")
             .status();
