@@ -29,7 +29,7 @@ pub const MAX_PROGRAM: usize = 4 * 1024 * 1024;
 
 /// How many pieces are under way at once: an agent runs ten commands at a time,
 /// and other work should find room.
-const WINDOW: usize = 4;
+const WINDOW: usize = 8;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
