@@ -101,14 +101,7 @@ impl ApiError {
     /// The same error with its cause for the log.
     #[must_use]
     fn because(mut self, error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut next = error.source();
-        while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        self.cause = Some(text.into());
+        self.cause = Some(crate::model::error_chain(error).into());
         self
     }
 

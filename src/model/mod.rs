@@ -3,6 +3,7 @@
 //! kept is a type of this module, whatever is done with it stands above.
 
 mod access;
+mod chain;
 mod clock;
 mod guarded;
 mod ids;
@@ -14,6 +15,7 @@ mod secret;
 pub use access::{
     AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, PolicyRecord, PolicyType, UserRecord,
 };
+pub use chain::error_chain;
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use guarded::Guarded;
 pub use ids::{

@@ -8,7 +8,7 @@ use crate::cloud_assistant::client::{poll_deadline, poll_pause};
 use crate::cloud_assistant::plugin::{self, Op, Report, Request};
 use crate::cloud_assistant::{CommandError, Commander, Finished, Invocation, InvokeId, Outcome};
 use crate::model::rotation::{RotationRecord, Trouble};
-use crate::model::{OsFamily, SecretSubType};
+use crate::model::{OsFamily, SecretSubType, error_chain};
 
 /// Why there is no report.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct NoAnswer {
 
 impl NoAnswer {
     pub(super) fn of(error: &CommandError) -> Self {
-        let text = chain(error);
+        let text = error_chain(error);
         match error {
             CommandError::Again { after, .. } => {
                 Self { code: "NoAnswer".to_owned(), text, again: Some(after.unwrap_or_default()) }
@@ -41,18 +41,6 @@ impl NoAnswer {
         };
         Self { code, text: format!("{why}{}", run.info), again: None }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Whether a report proves that what it found is what the vault sent.
