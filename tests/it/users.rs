@@ -182,3 +182,23 @@ async fn a_name_made_of_pattern_characters_is_no_name() {
     let refused = appliance.client(&wrong).refused("ListUsers", &[]).await;
     assert_eq!(refused, (404, "InvalidAccessKeyId.NotFound".to_owned()));
 }
+
+#[tokio::test]
+async fn another_spelling_of_a_user_or_policy_does_not_get_past_a_deny() {
+    let appliance = Appliance::running().await;
+    let denied = ["acs:ram:*:system:policy/AdministratorAccess", "acs:ram:*:*:user/admin"];
+    let documents = [policy("Allow", &["ram:*"], &["*"]), policy("Deny", &["ram:*"], &denied)];
+    let delegate = appliance.named_user_with("delegate", &documents).await;
+    for policy in ["AdministratorAccess", "administratoraccess", "ADMINISTRATORACCESS"] {
+        let attach = [("UserName", "delegate"), ("PolicyName", policy), ("PolicyType", "System")];
+        assert_eq!(code(&delegate, "AttachPolicyToUser", &attach).await, "403 NoPermission", "{policy}");
+    }
+    for user in ["admin", "Admin", "ADMIN"] {
+        assert_eq!(
+            code(&delegate, "CreateAccessKey", &[("UserName", user)]).await,
+            "403 NoPermission",
+            "{user}"
+        );
+    }
+    delegate.ok("CreateAccessKey", &[("UserName", "DELEGATE")]).await;
+}
