@@ -68,6 +68,32 @@ fn killed_at_any_durable_write_a_rotation_ends_by_itself_and_the_current_version
     println!("{key} crash points × 2 kinds: all ended well (a password has {password} of them)");
 }
 
+#[tokio::test]
+async fn a_call_that_a_crash_cut_off_is_said_to_have_an_unknown_outcome_once() {
+    let mut world = World::new(Kind::Password).await;
+    world.appliance.kill();
+    world.environment(&[("STRONGROOM_CRASH_AT", "Staged/after")]);
+    world.appliance.start().await;
+    let asked = world.admin().try_call("RotateSecret", &[("SecretName", NAME), ("VersionId", "cut")]).await;
+    assert!(asked.is_err(), "it answered");
+    world.appliance.wait();
+    world.environment(&[]);
+    for _ in 0..2 {
+        world.appliance.start().await;
+        world.over("cut").await;
+        let events = world.appliance.audit_events();
+        let begun = events
+            .iter()
+            .find(|e| e["eventName"] == "RotateSecret" && e["additionalEventData"]["phase"] == "started")
+            .expect("the intent is on record");
+        let unknown: Vec<_> = events.iter().filter(|e| e["eventName"] == "OutcomeUnknown").collect();
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+        assert_eq!(unknown[0]["requestParameters"]["BegunRequestId"], begun["requestId"]);
+        assert_eq!(unknown[0]["requestParameters"]["EventName"], "RotateSecret");
+        world.appliance.kill();
+    }
+}
+
 async fn all_points(kind: Kind) -> usize {
     let mut world = World::new(kind).await;
     let mut count = 0;
