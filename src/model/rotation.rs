@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceId, OsUser, RotationId, SecretId, SecretName, SecretSubType, Timestamp, VersionId};
+use super::{
+    InstanceId, OsFamily, OsUser, RotationId, SecretId, SecretName, SecretSubType, Timestamp, VersionId,
+};
 
 /// Where a rotation stands. What each state means must be durable before it is entered.
 ///
@@ -228,6 +230,48 @@ pub struct Trouble {
     pub at: Timestamp,
 }
 
+/// When a rotation came into a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entered {
+    /// The state.
+    pub state: State,
+    /// When it was entered.
+    pub at: Timestamp,
+}
+
+/// The public half of a key pair that the plug-in made for one rotation
+/// (cloud-assistant.md section 5.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealingKey {
+    /// Its name: the first 16 hexadecimal digits of the SHA-256 of `public`.
+    pub kid: String,
+    /// `SubjectPublicKeyInfo`, DER in base64.
+    pub public: String,
+    /// From then on the instance does not have it any more.
+    pub expires: Timestamp,
+}
+
+/// A credential sealed to a [`SealingKey`] (cloud-assistant.md section 5.4).
+/// Only the instance can open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedPayload {
+    /// The key's name.
+    pub kid: String,
+    /// The content key under RSA-OAEP, base64url.
+    pub ek: String,
+    /// The nonce of AES-256-GCM, base64url.
+    pub iv: String,
+    /// Ciphertext and tag, base64url.
+    pub ct: String,
+}
+
+/// Most steps, troubles and warnings that are kept with a rotation.
+const MOST_NOTES: usize = 48;
+
+const fn linux() -> OsFamily {
+    OsFamily::Linux
+}
+
 /// A rotation as it is kept. The store holds it as one row under a MAC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotationRecord {
@@ -274,6 +318,32 @@ pub struct RotationRecord {
     pub ended: Option<Timestamp>,
     /// What went wrong last.
     pub trouble: Option<Trouble>,
+    /// All that went wrong, oldest first; repetitions of the same are one.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
+    /// Words of the plug-in on what it found besides, such as `changed_outside`
+    /// (cloud-assistant.md section 5.5, `warn`).
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// The states it went through, oldest first.
+    #[serde(default)]
+    pub steps: Vec<Entered>,
+    /// The instance's operating system when it was begun.
+    #[serde(default = "linux")]
+    pub os: OsFamily,
+    /// The value was chosen by the caller.
+    #[serde(default)]
+    pub custom: bool,
+    /// What the instance is told must travel sealed.
+    #[serde(default)]
+    pub secret_material: bool,
+    /// The key on the instance to which it is sealed, once there is one.
+    #[serde(default)]
+    pub sealing_key: Option<SealingKey>,
+    /// The sealed credential of the present attempt: a repetition under the same
+    /// ClientToken has to be the same byte for byte.
+    #[serde(default)]
+    pub payload: Option<SealedPayload>,
     /// What the instance is to be told, sealed: the crypt(3) hash or the public
     /// key, the same in every attempt. Empty once it is over.
     pub material: Vec<u8>,
@@ -294,6 +364,7 @@ impl RotationRecord {
     /// As [`State::after`]; then nothing has changed.
     pub fn take(&mut self, event: Event, now: Timestamp) -> Result<(), IllegalEvent> {
         let next = self.state.after(event)?;
+        self.enter(next, now);
         if next == State::Sending {
             self.apply_sent = true;
             self.attempt = self.attempt.saturating_add(1);
@@ -307,6 +378,8 @@ impl RotationRecord {
             State::Done | State::Failed => {
                 self.ended = Some(now);
                 self.material.clear();
+                self.sealing_key = None;
+                self.payload = None;
             }
             State::Staged | State::Sending | State::Sent | State::Committed | State::Finalizing => {}
         }
@@ -315,6 +388,36 @@ impl RotationRecord {
         self.tries = 0;
         self.next_try = now;
         Ok(())
+    }
+
+    fn enter(&mut self, state: State, at: Timestamp) {
+        if self.steps.len() >= MOST_NOTES {
+            // How it began and how it ends is what is looked at.
+            self.steps.remove(MOST_NOTES / 2);
+        }
+        self.steps.push(Entered { state, at });
+    }
+
+    /// Remembers what went wrong.
+    pub fn note_trouble(&mut self, trouble: Trouble) {
+        let same = |known: &Trouble| known.step == trouble.step && known.code == trouble.code;
+        match self.troubles.last_mut().filter(|known| same(known)) {
+            Some(known) => *known = trouble.clone(),
+            None => {
+                if self.troubles.len() >= MOST_NOTES {
+                    self.troubles.remove(MOST_NOTES / 2);
+                }
+                self.troubles.push(trouble.clone());
+            }
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// Remembers a word of the plug-in, once.
+    pub fn note_warning(&mut self, word: &str) {
+        if self.warnings.len() < MOST_NOTES && !self.warnings.iter().any(|known| known == word) {
+            self.warnings.push(word.to_owned());
+        }
     }
 }
 

@@ -148,7 +148,7 @@ impl Rotations {
     pub(super) fn trouble(&self, rotation: &mut RotationRecord, step: &str, code: &str, text: &str) {
         tracing::warn!(rotation = %rotation.id, secret = %rotation.secret_name, step, code, text, "a rotation does not get on");
         let text: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
-        rotation.trouble = Some(Trouble {
+        rotation.note_trouble(Trouble {
             step: step.to_owned(),
             code: code.chars().take(64).collect(),
             text,

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::audit::{Access, Recorder};
 use crate::cloud_assistant::{CommandError, Commander};
-use crate::model::rotation::{RotationRecord, State, Trigger};
+use crate::model::rotation::{Entered, RotationRecord, State, Trigger};
 use crate::model::{
     InstanceId, OsFamily, RotationId, SecretName, SecretRecord, SecretSubType, SecretType, VersionId,
     VersionMeta, VersionStage,
@@ -298,6 +298,14 @@ impl Rotations {
             started: now,
             ended: None,
             trouble: None,
+            troubles: Vec::new(),
+            warnings: Vec::new(),
+            steps: vec![Entered { state: State::Staged, at: now }],
+            os: ecs.os,
+            custom: false,
+            secret_material: false,
+            sealing_key: None,
+            payload: None,
             material,
             proof,
             seen_generation: 0,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use strongroom::model::rotation::{RotationRecord, State, Trigger};
 use strongroom::model::{
-    AccountId, Guarded, InstanceId, OsUser, RegionId, RotationId, Schedule, SecretDataType, SecretId,
-    SecretName, SecretRecord, SecretSubType, SecretType, Timestamp, VersionId, VersionMeta, VersionStage,
+    AccountId, Guarded, InstanceId, OsFamily, OsUser, RegionId, RotationId, Schedule, SecretDataType,
+    SecretId, SecretName, SecretRecord, SecretSubType, SecretType, Timestamp, VersionId, VersionMeta,
+    VersionStage,
 };
 use strongroom::runtime::Blocking;
 use strongroom::store::sqlite::SqliteStore;
@@ -101,6 +102,14 @@ fn rotation(number: u8, of: &SecretRecord, instance: &str) -> RotationRecord {
         started: at(i64::from(number)),
         ended: None,
         trouble: None,
+        troubles: Vec::new(),
+        warnings: Vec::new(),
+        steps: Vec::new(),
+        os: OsFamily::Linux,
+        custom: false,
+        secret_material: false,
+        sealing_key: None,
+        payload: None,
         material: Vec::new(),
         proof: String::new(),
         seen_generation: 0,
