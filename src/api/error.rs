@@ -252,7 +252,20 @@ impl From<RotationError> for ApiError {
             RotationError::NotManaged => {
                 Self::unsupported("Secrets of type Generic are not rotated by the service.")
             }
-            RotationError::NotYet(what) => Self::unsupported(what),
+            RotationError::NoKeysOnWindows => Self::unsupported(
+                "Instances that run Windows have no SSH keys to rotate: create a secret with a password for it.",
+            ),
+            RotationError::NotInDoubt(state) => Self::new(
+                "Rejected.StateModifiedFailed",
+                409,
+                format!(
+                    "The rotation is in state {}, in which it ends by itself: only one that is in doubt can be given up.",
+                    state.as_str()
+                ),
+            ),
+            RotationError::NotOpen => {
+                Self::new("Forbidden.ResourceNotFound", 404, "No rotation to that version is going on.")
+            }
             RotationError::NoCloud => Self::unsupported(
                 "No Cloud Assistant endpoint is configured, so no instance can be rotated: see the [cloud] section of the configuration.",
             ),

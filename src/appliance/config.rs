@@ -188,6 +188,8 @@ pub struct Rotation {
     pub key_type: KeyType,
     /// When Cloud Assistant ends a run of the plug-in, in seconds.
     pub command_timeout_seconds: u64,
+    /// How long an old SSH key goes on working after the rotation, in seconds.
+    pub key_grace_seconds: u64,
 }
 
 impl Default for Rotation {
@@ -198,6 +200,7 @@ impl Default for Rotation {
             manual_per_hour: usual.manual_per_hour,
             key_type: usual.key_type,
             command_timeout_seconds: usual.command_timeout.as_secs(),
+            key_grace_seconds: usual.key_grace.as_secs(),
         }
     }
 }
@@ -274,6 +277,7 @@ impl Config {
             "rotation.command_timeout_seconds",
             "from 10 to 600",
         )?;
+        value(self.rotation.key_grace_seconds <= 86_400, "rotation.key_grace_seconds", "at most 86400")?;
         value((1..=65_535).contains(&self.limits.connections), "limits.connections", "from 1 to 65535")?;
         if let Some(cloud) = &self.cloud {
             value((10..=10_000).contains(&cloud.pace_ms), "cloud.pace_ms", "from 10 to 10000")?;
@@ -308,6 +312,7 @@ impl Config {
             manual_per_hour: self.rotation.manual_per_hour,
             key_type: self.rotation.key_type,
             command_timeout: Duration::from_secs(self.rotation.command_timeout_seconds),
+            key_grace: Duration::from_secs(self.rotation.key_grace_seconds),
             pace: Duration::from_millis(self.cloud.as_ref().map_or(1_000, |c| c.pace_ms)),
         }
     }

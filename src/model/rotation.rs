@@ -20,7 +20,8 @@ use super::{
 ///    │                                   ▼ │ ▼                                  ▼     ▼
 ///    └──────────Fenced (old)─────────── Stuck │ Fencing                  Finalizing ▶ Done
 ///                                        (Answered)
-///  From Applied and Fencing, too, Overdue leads to Stuck; from Verified, when
+///  A password that travelled sealed takes RemoveOld as well, so that the key
+///  pair on the instance goes. From Applied and Fencing, too, Overdue leads to Stuck; from Verified, when
 ///  it was long ago, Contradicted leads back to Unknown.
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,7 +76,8 @@ pub enum Event {
     Contradicted,
     /// The labels move, in the transaction that stores this event's result.
     Commit,
-    /// The old key is to be removed.
+    /// What is left on the instance is to be removed: the old key, or the key
+    /// pair and the notes of a password that went sealed.
     RemoveOld,
     /// Nothing is left to do.
     Finish,
@@ -382,6 +384,10 @@ impl RotationRecord {
                 self.payload = None;
             }
             State::Staged | State::Sending | State::Sent | State::Committed | State::Finalizing => {}
+        }
+        if event == Event::Answered {
+            // The hour of doubt begins anew with each answer.
+            self.doubt_since = Some(now);
         }
         self.state = next;
         self.since = now;

@@ -39,6 +39,10 @@ pub(super) const fn advice(code: Code) -> (&'static str, &'static str) {
         Code::AccountExpired => ("account_expired", "the account has expired: extend it on the instance"),
         Code::AccountDisabled => ("account_disabled", "the account is disabled: enable it on the instance"),
         Code::DomainController => ("domain_controller", "a domain controller has no local accounts"),
+        Code::LapsManaged => (
+            "laps_managed",
+            "Windows LAPS manages this account: take it out of the LAPS policy, or leave it to LAPS",
+        ),
         Code::PolicyRefused => ("policy_refused", "the instance's password policy refused the new password"),
         Code::NoShadowEntry => {
             ("no_shadow_entry", "the user has no line in /etc/shadow: run pwconv on the instance")

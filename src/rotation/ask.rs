@@ -1,23 +1,13 @@
 //! One command to the plug-in, from asking to its report.
 
-use std::time::Duration;
-
 use super::Rotations;
+use super::decide::NoAnswer;
 use super::ledger::LedgerError;
 use crate::cloud_assistant::client::{poll_deadline, poll_pause};
 use crate::cloud_assistant::plugin::{self, Op, Report, Request};
 use crate::cloud_assistant::{CommandError, Commander, Finished, Invocation, InvokeId, Outcome};
-use crate::model::rotation::{RotationRecord, Trouble};
+use crate::model::rotation::{RotationRecord, SealedPayload, Trouble};
 use crate::model::{OsFamily, SecretSubType, error_chain};
-
-/// Why there is no report.
-#[derive(Debug)]
-pub(super) struct NoAnswer {
-    pub(super) code: String,
-    pub(super) text: String,
-    /// Cloud Assistant wants the same request again, not before this.
-    pub(super) again: Option<Duration>,
-}
 
 impl NoAnswer {
     pub(super) fn of(error: &CommandError) -> Self {
@@ -43,15 +33,6 @@ impl NoAnswer {
     }
 }
 
-/// Whether a report proves that what it found is what the vault sent.
-pub(super) fn proves(rotation: &RotationRecord, report: &Report) -> bool {
-    let shown = match rotation.kind {
-        SecretSubType::Password => report.proof.field_sha256.as_ref(),
-        SecretSubType::SshKey => report.proof.key_sha256.as_ref(),
-    };
-    shown.is_some_and(|shown| shown.as_str() == rotation.proof)
-}
-
 impl Rotations {
     /// The request of an operation. `told` goes with what puts it in force or compares with it.
     pub(super) fn request(
@@ -63,8 +44,9 @@ impl Rotations {
         remove: Vec<String>,
     ) -> Request {
         // The hash of a generated password and a public key are fit to be
-        // shown: that is why they, and nothing else, travel.
-        let text = told.and_then(|told| str::from_utf8(told.expose()).ok()).map(str::to_owned);
+        // shown: that is why they, and nothing else, travel as they are.
+        let open = told.filter(|_| !rotation.secret_material);
+        let text = open.and_then(|told| str::from_utf8(told.expose()).ok()).map(str::to_owned);
         let (hash, key) = match rotation.kind {
             SecretSubType::Password => (text, None),
             SecretSubType::SshKey => (None, text),
@@ -80,9 +62,24 @@ impl Rotations {
             kind: rotation.kind,
             hash,
             key,
+            wants_key: op == Op::Prepare,
+            payload: None,
             remove,
             options: plugin::Options::default(),
         }
+    }
+
+    /// The credential, sealed to the instance's key for one operation; `None`
+    /// while there is no such key.
+    pub(super) fn sealed_for(
+        &self,
+        rotation: &RotationRecord,
+        op: Op,
+        told: &strongroom_hsm::SecretBytes,
+    ) -> Option<SealedPayload> {
+        let key = rotation.sealing_key.as_ref().filter(|key| key.expires > self.vault.now())?;
+        let request = self.request(rotation, op, 1, None, Vec::new());
+        plugin::seal(key, &request, told).ok()
     }
 
     /// Sends a request under its ClientToken.
@@ -90,12 +87,13 @@ impl Rotations {
         &self,
         commander: &dyn Commander,
         request: &Request,
+        os: OsFamily,
     ) -> Result<InvokeId, CommandError> {
         let client_token = plugin::client_token(&request.rid, request.op, request.attempt);
         commander
             .invoke(Invocation {
                 instance: &request.instance,
-                os: OsFamily::Linux,
+                os,
                 request,
                 client_token: &client_token,
                 timeout: self.settings.command_timeout,
@@ -117,8 +115,11 @@ impl Rotations {
         let remove = self.other_keys(rotation).await?;
         rotation.asks = rotation.asks.saturating_add(1);
         self.keep(rotation).await?;
-        let request = self.request(rotation, op, rotation.asks, told.as_ref(), remove);
-        let invoke_id = match self.invoke(commander, &request).await {
+        let mut request = self.request(rotation, op, rotation.asks, told.as_ref(), remove);
+        if rotation.os == OsFamily::Windows && op.compares() {
+            request.payload = told.as_ref().and_then(|told| self.sealed_for(rotation, op, told));
+        }
+        let invoke_id = match self.invoke(commander, &request, rotation.os).await {
             Ok(id) => id,
             Err(error) => return Ok(Err(NoAnswer::of(&error))),
         };

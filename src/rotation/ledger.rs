@@ -93,9 +93,18 @@ impl Rotations {
     ///
     /// The vault's trouble.
     pub async fn is_in_doubt(&self, secret: &SecretRecord) -> Result<bool, VaultError> {
-        let Some((id, row)) = self.vault.store().open_rotation(&secret.id).await? else { return Ok(false) };
-        let rotation: RotationRecord = self.vault.integrity().check(ROTATIONS, id.as_str(), &row)?;
+        let Some(rotation) = self.open_rotation(secret).await? else { return Ok(false) };
         Ok(matches!(rotation.state, State::Unknown | State::Applied | State::Fencing | State::Stuck))
+    }
+
+    /// The rotation of a secret that is going on.
+    ///
+    /// # Errors
+    ///
+    /// The vault's trouble.
+    pub async fn open_rotation(&self, secret: &SecretRecord) -> Result<Option<RotationRecord>, VaultError> {
+        let Some((id, row)) = self.vault.store().open_rotation(&secret.id).await? else { return Ok(None) };
+        Ok(Some(self.vault.integrity().check(ROTATIONS, id.as_str(), &row)?))
     }
 
     /// The newest rotations of a secret, newest first.

@@ -10,7 +10,7 @@ use ssh_key::{HashAlg, LineEnding, Mpint, PrivateKey, PublicKey};
 use strongroom_hsm::SecretBytes;
 use zeroize::Zeroizing;
 
-use crate::model::{OsUser, SecretName, SecretSubType};
+use crate::model::{OsFamily, OsUser, SecretName, SecretSubType};
 
 /// No credential could be made: no random numbers, or a library refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,23 +107,60 @@ fn uniform(choices: &[u8]) -> Result<u8, MaterialError> {
 pub(super) struct Candidate {
     /// The secret's value: the JSON that GetSecretValue gives.
     pub(super) value: SecretBytes,
-    /// What the instance is told: a crypt(3) hash, or a public key.
+    /// What the instance is told: a crypt(3) hash, or a public key; or what is
+    /// sealed to it, as JSON (cloud-assistant.md section 5.4).
     pub(super) told: SecretBytes,
+    /// That must not be seen on its way.
+    pub(super) is_secret: bool,
+    /// What the instance must prove.
+    pub(super) proof: String,
     /// For a key its fingerprint.
     pub(super) fingerprint: Option<String>,
 }
 
-/// Makes the credential of one rotation. Takes up to a second of processor
-/// time: to be called where blocking is allowed.
-pub(super) fn candidate(
-    kind: SecretSubType,
-    key_type: KeyType,
-    user: &OsUser,
-    name: &SecretName,
-) -> Result<Candidate, MaterialError> {
-    match kind {
-        SecretSubType::Password => password(user),
-        SecretSubType::SshKey => ssh_key(key_type, user, name),
+/// A value that the caller of RotateSecret chose, checked already: of the
+/// secret's kind, for its user, and within the rules of the operating system.
+#[derive(Debug)]
+pub enum Chosen {
+    /// The password.
+    Password(SecretBytes),
+    /// The key pair: the value to be stored, and the public key in OpenSSH's form.
+    SshKey {
+        /// `SecretData` as it will be given out.
+        value: SecretBytes,
+        /// `<type> <base64>`.
+        public: String,
+    },
+}
+
+/// What a candidate is made for.
+#[derive(Debug, Clone)]
+pub(super) struct Purpose {
+    pub(super) kind: SecretSubType,
+    pub(super) os: OsFamily,
+    pub(super) key_type: KeyType,
+    pub(super) user: OsUser,
+    pub(super) name: SecretName,
+}
+
+/// Makes the credential of one rotation, or takes the one that was chosen.
+/// Takes up to a second of processor time: to be called where blocking is allowed.
+pub(super) fn candidate(purpose: &Purpose, chosen: Option<Chosen>) -> Result<Candidate, MaterialError> {
+    match (purpose.kind, chosen) {
+        (SecretSubType::Password, None) => {
+            let password = generated(&purpose.user)?;
+            password_candidate(purpose, &password, false)
+        }
+        (SecretSubType::Password, Some(Chosen::Password(password))) => {
+            password_candidate(purpose, &password, true)
+        }
+        (SecretSubType::SshKey, None) => ssh_key(purpose.key_type, &purpose.user, &purpose.name),
+        (SecretSubType::SshKey, Some(Chosen::SshKey { value, public })) => {
+            let key = PublicKey::from_openssh(&public).ok().ok_or(MaterialError)?;
+            key_candidate(value, &key)
+        }
+        (SecretSubType::Password, Some(Chosen::SshKey { .. }))
+        | (SecretSubType::SshKey, Some(Chosen::Password(_))) => Err(MaterialError),
     }
 }
 
@@ -134,27 +171,67 @@ fn json(value: &impl Serialize) -> Result<SecretBytes, MaterialError> {
     Ok(SecretBytes::from_vec(out))
 }
 
-fn password(user: &OsUser) -> Result<Candidate, MaterialError> {
+/// A new password by the rules of cloud-assistant.md section 4.1.
+fn generated(user: &OsUser) -> Result<SecretBytes, MaterialError> {
+    let rule =
+        PasswordRule::new(PASSWORD_LENGTH, CLASSES.map(str::to_owned).to_vec(), true).ok_or(MaterialError)?;
+    let name = user.as_str().to_ascii_lowercase();
+    rule.password_that(|text| {
+        let lower = Zeroizing::new(text.to_ascii_lowercase());
+        let holds_name = name.len() > 2 && lower.windows(name.len()).any(|w| w == name.as_bytes());
+        text.first().is_some_and(u8::is_ascii_alphabetic) && !holds_name
+    })
+}
+
+/// What the vault keeps of a password, and what the instance hears of it.
+///
+/// The hash of a generated password is useless to a thief. One that a person
+/// chose could be found from its hash, so that goes sealed; and Windows takes
+/// nothing but the password itself.
+fn password_candidate(
+    purpose: &Purpose,
+    password: &SecretBytes,
+    is_chosen: bool,
+) -> Result<Candidate, MaterialError> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct Value<'a> {
         user_name: &'a OsUser,
         password: &'a str,
     }
-    let rule =
-        PasswordRule::new(PASSWORD_LENGTH, CLASSES.map(str::to_owned).to_vec(), true).ok_or(MaterialError)?;
-    let name = user.as_str().to_ascii_lowercase();
-    let password = rule.password_that(|text| {
-        let lower = Zeroizing::new(text.to_ascii_lowercase());
-        let holds_name = name.len() > 2 && lower.windows(name.len()).any(|w| w == name.as_bytes());
-        text.first().is_some_and(u8::is_ascii_alphabetic) && !holds_name
-    })?;
+    #[derive(Serialize)]
+    struct ForLinux<'a> {
+        hash: &'a str,
+    }
+    #[derive(Serialize)]
+    struct ForWindows<'a> {
+        password: &'a str,
+        token: &'a str,
+    }
     let text = str::from_utf8(password.expose()).ok().ok_or(MaterialError)?;
-    Ok(Candidate {
-        value: json(&Value { user_name: user, password: text })?,
-        told: crypt_hash(&password)?,
-        fingerprint: None,
-    })
+    let value = json(&Value { user_name: &purpose.user, password: text })?;
+    let (told, proof) = match purpose.os {
+        OsFamily::Linux => {
+            let hash = crypt_hash(password)?;
+            let proof = sha256(hash.expose());
+            let hash_text = str::from_utf8(hash.expose()).ok().ok_or(MaterialError)?;
+            (if is_chosen { json(&ForLinux { hash: hash_text })? } else { hash }, proof)
+        }
+        OsFamily::Windows => {
+            // Whoever can show the token's digest has opened what was sealed,
+            // the password in it included; the digest tells nothing of either.
+            let mut token = Zeroizing::new([0_u8; 32]);
+            aws_lc_rs::rand::fill(&mut *token).ok().ok_or(MaterialError)?;
+            let token = Zeroizing::new(data_encoding::HEXLOWER.encode(&*token));
+            (json(&ForWindows { password: text, token: &token })?, sha256(token.as_bytes()))
+        }
+    };
+    let is_secret = is_chosen || purpose.os == OsFamily::Windows;
+    Ok(Candidate { value, told, is_secret, proof, fingerprint: None })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref())
 }
 
 /// `$6$rounds=65536$<16 characters of salt>$…`, understood by every libc
@@ -187,11 +264,19 @@ fn ssh_key(key_type: KeyType, user: &OsUser, name: &SecretName) -> Result<Candid
     let public = PublicKey::new(public, name.as_str());
     let line = public.to_openssh().ok().ok_or(MaterialError)?;
     let pem_text = str::from_utf8(pem.expose()).ok().ok_or(MaterialError)?;
+    key_candidate(json(&Value { user_name: user, public_key: &line, private_key: pem_text })?, &public)
+}
+
+/// The instance hears of the public key, without its comment.
+fn key_candidate(value: SecretBytes, public: &PublicKey) -> Result<Candidate, MaterialError> {
     let told = PublicKey::new(public.key_data().clone(), "").to_openssh().ok().ok_or(MaterialError)?;
+    let fingerprint = public.fingerprint(HashAlg::Sha256).to_string();
     Ok(Candidate {
-        value: json(&Value { user_name: user, public_key: &line, private_key: pem_text })?,
+        value,
         told: SecretBytes::copy_of(told.trim_end().as_bytes()),
-        fingerprint: Some(public.fingerprint(HashAlg::Sha256).to_string()),
+        is_secret: false,
+        proof: fingerprint.clone(),
+        fingerprint: Some(fingerprint),
     })
 }
 
@@ -241,27 +326,32 @@ pub fn openssh_public_key(key: &PKey<Private>) -> Option<PublicKey> {
     Some(PublicKey::from(data))
 }
 
-/// What the instance must prove for the credential it was told: the
-/// hexadecimal SHA-256 of the shadow field, or the key's fingerprint.
-pub(super) fn expected_proof(kind: SecretSubType, told: &SecretBytes) -> Option<String> {
-    match kind {
-        SecretSubType::Password => {
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, told.expose());
-            Some(data_encoding::HEXLOWER.encode(digest.as_ref()))
-        }
-        SecretSubType::SshKey => {
-            let key = PublicKey::from_openssh(str::from_utf8(told.expose()).ok()?).ok()?;
-            Some(key.fingerprint(HashAlg::Sha256).to_string())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn user() -> OsUser {
         OsUser::parse("root").unwrap()
+    }
+
+    fn purpose(os: OsFamily) -> Purpose {
+        let (kind, key_type) = (SecretSubType::Password, KeyType::Ed25519);
+        Purpose { kind, os, key_type, user: user(), name: name() }
+    }
+
+    #[test]
+    fn what_a_person_chose_and_what_windows_takes_travels_sealed_only() {
+        let chosen = || Some(Chosen::Password(SecretBytes::copy_of(b"Correct-Horse-9")));
+        let generated = candidate(&purpose(OsFamily::Linux), None).unwrap();
+        assert!(!generated.is_secret && generated.told.expose().starts_with(b"$6$"));
+        let made = candidate(&purpose(OsFamily::Linux), chosen()).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(made.told.expose()).unwrap();
+        assert!(made.is_secret && made.proof == sha256(told["hash"].as_str().unwrap().as_bytes()));
+        let made = candidate(&purpose(OsFamily::Windows), chosen()).unwrap();
+        let told: serde_json::Value = serde_json::from_slice(made.told.expose()).unwrap();
+        assert!(made.is_secret && told["password"] == "Correct-Horse-9");
+        assert_eq!(made.proof, sha256(told["token"].as_str().unwrap().as_bytes()));
+        assert!(candidate(&purpose(OsFamily::Windows), None).unwrap().is_secret);
     }
 
     fn name() -> SecretName {
@@ -272,7 +362,7 @@ mod tests {
     fn generated_passwords_have_every_class_begin_with_a_letter_and_never_repeat() {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..200 {
-            let made = password(&user()).unwrap();
+            let made = candidate(&purpose(OsFamily::Linux), None).unwrap();
             let value: serde_json::Value = serde_json::from_slice(made.value.expose()).unwrap();
             let text = value["Password"].as_str().unwrap().to_owned();
             assert_eq!(text.len(), 32);
@@ -328,7 +418,7 @@ mod tests {
             let public = value["PublicKey"].as_str().unwrap();
             let blob = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
             assert_eq!(blob(&shown), blob(public), "{key_type:?}");
-            assert_eq!(expected_proof(SecretSubType::SshKey, &made.told), made.fingerprint);
+            assert_eq!(Some(made.proof), made.fingerprint);
         }
     }
 }

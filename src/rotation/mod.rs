@@ -9,6 +9,7 @@
 mod advice;
 mod ask;
 pub mod crash;
+mod decide;
 mod ledger;
 mod material;
 mod record;
@@ -24,7 +25,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::audit::{Access, Recorder};
 use crate::cloud_assistant::{CommandError, Commander};
-use crate::model::rotation::{Entered, RotationRecord, State, Trigger};
+use crate::model::rotation::{Entered, Event, RotationRecord, State, Trigger};
 use crate::model::{
     InstanceId, OsFamily, RotationId, SecretName, SecretRecord, SecretSubType, SecretType, VersionId,
     VersionMeta, VersionStage,
@@ -33,7 +34,7 @@ use crate::runtime::Blocking;
 use crate::store::{Change, StoreError};
 use crate::vault::{MAX_VERSIONS, Vault, VaultError};
 
-pub use material::{KeyType, MaterialError, PasswordRule, openssh_public_key};
+pub use material::{Chosen, KeyType, MaterialError, PasswordRule, openssh_public_key};
 
 /// Why a rotation was not begun. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +48,15 @@ pub enum RotationError {
     /// The secret is none that the service rotates.
     #[error("the secret is not managed")]
     NotManaged,
-    /// It cannot be rotated by this version of the program.
-    #[error("not supported: {0}")]
-    NotYet(&'static str),
+    /// Windows instances have passwords only.
+    #[error("instances that run Windows have no SSH keys to rotate")]
+    NoKeysOnWindows,
+    /// No such rotation is going on.
+    #[error("no such rotation is going on")]
+    NotOpen,
+    /// It can be given up only while nobody knows what is in force.
+    #[error("the rotation is in state {}, in which it ends by itself", .0.as_str())]
+    NotInDoubt(State),
     /// No Cloud Assistant is configured.
     #[error("no Cloud Assistant is configured")]
     NoCloud,
@@ -92,6 +99,9 @@ pub struct Settings {
     pub key_type: KeyType,
     /// When Cloud Assistant ends a run of the plug-in.
     pub command_timeout: Duration,
+    /// How long an old SSH key goes on working after its successor has become
+    /// current, for clients that have read it before.
+    pub key_grace: Duration,
     /// The unit in which polls are spaced; a second is what Cloud Assistant
     /// advises, and shorter only where it is known to bear it.
     pub pace: Duration,
@@ -104,6 +114,7 @@ impl Default for Settings {
             manual_per_hour: 50,
             key_type: KeyType::default(),
             command_timeout: Duration::from_secs(60),
+            key_grace: Duration::ZERO,
             pace: Duration::from_secs(1),
         }
     }
@@ -121,6 +132,12 @@ pub struct Rotations {
     permits: Semaphore,
     driven: Mutex<HashSet<RotationId>>,
     record: record::Origin,
+}
+
+/// A candidate, and whether the caller chose it.
+struct Made {
+    candidate: material::Candidate,
+    custom: bool,
 }
 
 const HOUR_SECONDS: i64 = 3_600;
@@ -173,7 +190,8 @@ impl Rotations {
     /// candidate and stores it as pending, in one transaction with the
     /// rotation's row. It then goes on by itself. A version of that id that
     /// exists already is success without a new rotation (kms-secrets.md
-    /// section 5.11). Gives the secret's row afterwards.
+    /// section 5.11). `chosen` is put in force instead of a value that is made.
+    /// Gives the secret's row afterwards.
     ///
     /// # Errors
     ///
@@ -184,6 +202,7 @@ impl Rotations {
         name: &SecretName,
         version: VersionId,
         trigger: Trigger,
+        mut chosen: Option<Chosen>,
     ) -> Result<SecretRecord, RotationError> {
         let mut made = None;
         for _ in 0..CONFLICTS {
@@ -208,16 +227,14 @@ impl Rotations {
             if self.commander.is_none() {
                 return Err(RotationError::NoCloud);
             }
-            if ecs.os == OsFamily::Windows {
-                return Err(RotationError::NotYet(
-                    "Passwords of Windows instances cannot be rotated by this version yet: change it by hand, and create the secret anew.",
-                ));
+            if ecs.os == OsFamily::Windows && ecs.sub_type == SecretSubType::SshKey {
+                return Err(RotationError::NoKeysOnWindows);
             }
             if trigger == Trigger::Manual {
                 self.within_limit().await?;
             }
             if made.is_none() {
-                made = Some(self.candidate(ecs.sub_type, &record).await?);
+                made = Some(self.candidate(&record, chosen.take()).await?);
             }
             let Some(candidate) = &made else { return Err(RotationError::Material) };
             match self.stage(record, version.clone(), trigger, candidate).await {
@@ -234,6 +251,42 @@ impl Rotations {
         Err(VaultError::Contended.into())
     }
 
+    /// Gives a rotation up, as an administrator decides: once the instance has
+    /// confirmed that nothing of it will act any more, it ends without effect,
+    /// or, where the new credential turns out to be in force, as a success.
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError::NotOpen`], or [`RotationError::NotInDoubt`] while it
+    /// comes to an end by itself.
+    pub async fn give_up(
+        &self,
+        _access: &Access,
+        name: &SecretName,
+        version: &VersionId,
+    ) -> Result<(), RotationError> {
+        for _ in 0..CONFLICTS {
+            let secret = self.vault.find(name).await?.record.clone();
+            let open = self.open_rotation(&secret).await?.filter(|rotation| rotation.version == *version);
+            let Some(mut rotation) = open else { return Err(RotationError::NotOpen) };
+            if !matches!(rotation.state, State::Unknown | State::Stuck) {
+                return Err(RotationError::NotInDoubt(rotation.state));
+            }
+            match self.advance(&mut rotation, Event::GiveUp).await {
+                Ok(()) => {
+                    self.wake();
+                    return Ok(());
+                }
+                Err(ledger::LedgerError::Vault(VaultError::Store(StoreError::Conflict))) => {}
+                Err(ledger::LedgerError::Vault(error)) => return Err(error.into()),
+                Err(ledger::LedgerError::Audit(_) | ledger::LedgerError::Illegal(_)) => {
+                    return Err(RotationError::NotOpen);
+                }
+            }
+        }
+        Err(VaultError::Contended.into())
+    }
+
     async fn within_limit(&self) -> Result<(), RotationError> {
         let since = self.vault.now().plus_seconds(-HOUR_SECONDS);
         let begun = self.vault.store().rotations_since(since).await.map_err(VaultError::from)?;
@@ -243,15 +296,19 @@ impl Rotations {
         Ok(())
     }
 
-    async fn candidate(
-        &self,
-        kind: SecretSubType,
-        record: &SecretRecord,
-    ) -> Result<material::Candidate, RotationError> {
+    async fn candidate(&self, record: &SecretRecord, chosen: Option<Chosen>) -> Result<Made, RotationError> {
         let Some(ecs) = &record.ecs else { return Err(RotationError::NotManaged) };
-        let (key_type, user, name) = (self.settings.key_type, ecs.user.clone(), record.name.clone());
-        let made = self.blocking.run(move || material::candidate(kind, key_type, &user, &name)).await;
-        made.ok().and_then(Result::ok).ok_or(RotationError::Material)
+        let purpose = material::Purpose {
+            kind: ecs.sub_type,
+            os: ecs.os,
+            key_type: self.settings.key_type,
+            user: ecs.user.clone(),
+            name: record.name.clone(),
+        };
+        let custom = chosen.is_some();
+        let made = self.blocking.run(move || material::candidate(&purpose, chosen)).await;
+        let candidate = made.ok().and_then(Result::ok).ok_or(RotationError::Material)?;
+        Ok(Made { candidate, custom })
     }
 
     async fn stage(
@@ -259,8 +316,9 @@ impl Rotations {
         mut secret: SecretRecord,
         version: VersionId,
         trigger: Trigger,
-        candidate: &material::Candidate,
+        made: &Made,
     ) -> Result<SecretRecord, VaultError> {
+        let candidate = &made.candidate;
         let Some(ecs) = secret.ecs.clone() else { return Err(VaultError::WrongType) };
         let now = self.vault.now();
         secret.generation = secret.generation.saturating_add(1);
@@ -274,8 +332,6 @@ impl Rotations {
         let dropped = secret.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
         let id = RotationId::from_random(&self.vault.random_id()?);
         let material = self.seal_material(&id, &candidate.told).await?;
-        let proof = material::expected_proof(ecs.sub_type, &candidate.told)
-            .ok_or(VaultError::Seal(crate::seal::SealError::Local))?;
         let rotation = RotationRecord {
             id,
             secret: secret.id.clone(),
@@ -302,12 +358,12 @@ impl Rotations {
             warnings: Vec::new(),
             steps: vec![Entered { state: State::Staged, at: now }],
             os: ecs.os,
-            custom: false,
-            secret_material: false,
+            custom: made.custom,
+            secret_material: candidate.is_secret,
             sealing_key: None,
             payload: None,
             material,
-            proof,
+            proof: candidate.proof.clone(),
             seen_generation: 0,
             revision: 1,
         };

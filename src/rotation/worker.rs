@@ -63,7 +63,8 @@ impl Rotations {
             let entry = self.vault.find_by_id(id).await?;
             let version = VersionId::from_random(self.vault.random_id()?);
             let access = self.record_scheduled(&entry.record).await?;
-            let begun = self.begin(&access, &entry.record.name, version.clone(), Trigger::Scheduled).await;
+            let begun =
+                self.begin(&access, &entry.record.name, version.clone(), Trigger::Scheduled, None).await;
             if let Err(error) = &begun
                 && !matches!(error, RotationError::NotDue)
             {

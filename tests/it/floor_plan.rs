@@ -27,7 +27,7 @@ const HSM: [&str; 9] =
     ["seal", "identity", "vault", "rotation", "cloud_assistant", "rpc", "api", "appliance", "cli"];
 
 /// Every file that reads plaintext; a new one belongs here after a review.
-const EXPOSE: [&str; 30] = [
+const EXPOSE: [&str; 31] = [
     "hsm/src/service/mod.rs",
     "hsm/src/service/process.rs",
     "hsm/src/worker/pin_marker.rs",
@@ -50,6 +50,7 @@ const EXPOSE: [&str; 30] = [
     "src/cli/secret/put.rs",
     "src/cli/wiped.rs",
     "src/cloud_assistant/client/mod.rs",
+    "src/cloud_assistant/plugin/sealing.rs",
     "src/identity/administration.rs",
     "src/identity/mod.rs",
     "src/rotation/ask.rs",

@@ -69,7 +69,7 @@ impl Action for RotateSecret {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         let record =
-            services.rotations.begin(access, &self.name, self.version.clone(), Trigger::Manual).await?;
+            services.rotations.begin(access, &self.name, self.version.clone(), Trigger::Manual, None).await?;
         let body = Body {
             request_id,
             arn: Arn::secret(&record.region, &record.account, &record.name),

@@ -1,22 +1,26 @@
 //! The protocol of the rotation plug-in (cloud-assistant.md sections 5.2 to 5.5).
 //!
-//! On Linux nothing secret travels: a password goes as its salted crypt(3)
-//! hash, useless to a thief because the password has more than 128 bits, an SSH
-//! key as its public half. Output is untrusted: [`Report::find`] limits and
+//! Of what the vault makes for Linux nothing secret travels: a password goes as
+//! its salted crypt(3) hash, useless to a thief because the password has more
+//! than 128 bits, an SSH key as its public half. Windows passwords, and values
+//! that a person chose, go sealed to a key of the instance. Output is untrusted: [`Report::find`] limits and
 //! checks every part of it.
 
 mod report;
 mod script;
+mod sealing;
 
 use std::fmt;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::Serialize;
 
+use crate::model::rotation::SealedPayload;
 use crate::model::{InstanceId, OsUser, RotationId, SecretId, SecretSubType};
 
 pub use self::report::{Code, Facts, Journal, NoReport, Proof, Report, SshdFacts, UserFacts, Word};
 pub use self::script::{LINUX_PLUGIN, REQUEST_PARAMETER, command_name, script};
+pub use self::sealing::{SealingError, seal, sealing_key};
 
 /// Longest request, in characters of base64url.
 pub const MAX_REQUEST: usize = 12 * 1024;
@@ -51,6 +55,12 @@ impl Op {
             Self::Status => "status",
             Self::Fence => "fence",
         }
+    }
+
+    /// Whether it says what is in force, and changes nothing of it.
+    #[must_use]
+    pub const fn compares(self) -> bool {
+        matches!(self, Self::Fence | Self::Status | Self::Verify)
     }
 
     const fn letter(self) -> char {
@@ -122,6 +132,12 @@ pub struct Request {
     /// The new public key, `<type> <base64>` in OpenSSH's form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// With [`Op::Prepare`]: make a key pair to seal to.
+    #[serde(rename = "ks", serialize_with = "key_source", skip_serializing_if = "is_unwanted")]
+    pub wants_key: bool,
+    /// The new credential, sealed.
+    #[serde(rename = "enc", skip_serializing_if = "Option::is_none")]
+    pub payload: Option<SealedPayload>,
     /// Fingerprints (`SHA256:…`) of keys that `finalize` removes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
@@ -202,6 +218,17 @@ impl fmt::Debug for Request {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+const fn is_unwanted(wants_key: &bool) -> bool {
+    !*wants_key
+}
+
+/// The plug-in makes the key itself (section 5.4).
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn key_source<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("plugin")
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
 fn kind<S: serde::Serializer>(kind: &SecretSubType, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match kind {
         SecretSubType::Password => "password",
@@ -225,6 +252,8 @@ mod tests {
             kind: SecretSubType::Password,
             hash: Some("$6$rounds=65536$salt$hash".to_owned()),
             key: None,
+            wants_key: false,
+            payload: None,
             remove: Vec::new(),
             options: Options::default(),
         }

@@ -75,6 +75,7 @@ pub enum Code {
     AccountExpired,
     AccountDisabled,
     DomainController,
+    LapsManaged,
     PolicyRefused,
     NoShadowEntry,
     ShadowBusy,
@@ -121,6 +122,8 @@ pub struct Report {
     pub warnings: Vec<Word>,
     /// More on the code, in words.
     pub detail: Option<Word>,
+    /// The key pair that was made to seal to: its public half in base64, and its name.
+    pub key: Option<(String, String)>,
     /// Version of the plug-in; `None` from the script that misses it.
     pub plugin: Option<Word>,
 }
@@ -133,6 +136,9 @@ pub struct Proof {
     pub field_sha256: Option<Word>,
     /// Fingerprint (`SHA256:…`) of the key that was found in force.
     pub key_sha256: Option<Word>,
+    /// Windows: hexadecimal SHA-256 of the token that came with the password
+    /// which was found to log on.
+    pub token_sha256: Option<Word>,
 }
 
 /// What was found on the instance; all of it may be missing.
@@ -230,6 +236,9 @@ struct Line {
     warnings: Vec<Word>,
     detail: Option<Word>,
     plugin: Option<Word>,
+    #[serde(rename = "pub")]
+    public: Option<String>,
+    kid: Option<String>,
 }
 
 impl Report {
@@ -287,6 +296,7 @@ impl Line {
             facts: Facts::deserialize(self.facts).unwrap_or_default(),
             warnings: self.warnings,
             detail: self.detail,
+            key: self.public.zip(self.kid),
             plugin: self.plugin,
         }
     }

@@ -41,6 +41,8 @@ fn request() -> Request {
         kind: SecretSubType::SshKey,
         hash: None,
         key: Some("ssh-ed25519 AAAA".to_owned()),
+        wants_key: false,
+        payload: None,
         remove: Vec::new(),
         options: Options::default(),
     }
