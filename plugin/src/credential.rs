@@ -2,6 +2,7 @@
 
 use crate::crypt::Field;
 use crate::locks::Locks;
+use crate::note::Note;
 use crate::public_key::Fingerprint;
 use crate::report::{Live, Proof, Refusal};
 
@@ -72,6 +73,8 @@ pub(crate) enum Failure {
 pub(crate) struct Removal {
     /// At least one was there and is gone.
     pub(crate) changed: bool,
+    /// One of them stood there more than once.
+    pub(crate) repeated: bool,
     /// A file was left alone that is not safe and holds none of them.
     pub(crate) skipped: bool,
     /// Why perhaps not all are gone.
@@ -101,6 +104,22 @@ pub(crate) trait Credential {
     ///
     /// Where it cannot be read.
     fn observe(&self, known: &Known) -> Result<Seen, Refusal>;
+
+    /// What somebody else did, if none of `left` is in force any more, which
+    /// are the credentials of which an earlier rotation left one. Nothing is
+    /// said where there are none.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    fn missing(&self, left: &[Field]) -> Result<Option<Note>, Refusal>;
+
+    /// Whether the new credential stands there oftener than it has to, or in a
+    /// form in which it opens nothing.
+    fn has_surplus(&self, known: &Known) -> bool;
+
+    /// Takes the surplus of the new credential out.
+    fn tidy(&self, known: &Known) -> Removal;
 
     /// Reads what a change would overwrite.
     ///

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A password field, whatever it holds; wiped when dropped and never shown.
@@ -85,7 +85,7 @@ impl Field {
 
     /// SHA-256 of the field in lower-case hexadecimal, the proof of a result.
     pub(crate) fn sha256(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(self.0.as_bytes()))
+        HEXLOWER.encode(digest::digest(&digest::SHA256, self.0.as_bytes()).as_ref())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Files of our own that are whole after any crash.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -37,6 +37,53 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     crash::point();
     sync_parent(path)?;
     crash::point();
+    Ok(())
+}
+
+/// Removes the file at `path`; nothing to do if there is none.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    crash::point();
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        Ok(()) | Err(_) => {
+            crash::point();
+            Ok(())
+        }
+    }
+}
+
+/// Makes sure that the folder at `path` is there, root's, and closed to
+/// others; it is made where it is missing.
+///
+/// # Errors
+///
+/// Where it cannot be made, is not a folder of root's, or cannot be closed.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for folder in path.ancestors() {
+        match fs::symlink_metadata(folder) {
+            Ok(_) => break,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push(folder),
+            Err(e) => return Err(e),
+        }
+    }
+    for folder in missing.into_iter().rev() {
+        crash::point();
+        DirBuilder::new().mode(0o700).create(folder)?;
+        crash::point();
+        sync_parent(folder)?;
+    }
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != 0 {
+        return Err(io::Error::other("the folder is not root's"));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
     Ok(())
 }
 

@@ -1,9 +1,8 @@
 //! What was begun on this instance for one secret, kept over crashes.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use crate::clock;
 use crate::crypt::Field;
 use crate::durable;
 use crate::host::Host;
+use crate::note::Note;
 use crate::public_key::Fingerprint;
 use crate::request::{Id, Kind, Request};
 
@@ -62,8 +62,24 @@ pub(crate) struct Rotation {
     pub(crate) added: bool,
     /// Digest of user, kind and credential.
     pub(crate) payload_digest: String,
+    /// What somebody else was found to have done before it; absent from
+    /// journals of older versions.
+    #[serde(default)]
+    pub(crate) notes: Vec<Note>,
     /// When each phase was reached.
     pub(crate) times: Times,
+}
+
+/// A rotation whose credential travels sealed, before it is begun.
+///
+/// Such a credential is not in the requests that ask after it, so that only
+/// the journal can tell that it never took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prepared {
+    /// Its identifier.
+    pub(crate) rid: Id,
+    /// What somebody else was found to have done before it.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// Seconds since 1970.
@@ -92,6 +108,10 @@ pub(crate) struct Journal {
     pub(crate) managed_keys: Vec<Fingerprint>,
     /// The last rotation.
     pub(crate) rotation: Option<Rotation>,
+    /// The last one for which a key pair was made; absent from journals of
+    /// older versions.
+    #[serde(default)]
+    pub(crate) prepared: Option<Prepared>,
 }
 
 impl Journal {
@@ -103,6 +123,7 @@ impl Journal {
             tombstones: VecDeque::new(),
             managed_keys: Vec::new(),
             rotation: None,
+            prepared: None,
         }
     }
 
@@ -138,12 +159,35 @@ impl Journal {
         self.last(request).filter(|last| last.rid == request.rid && last.generation == request.generation)
     }
 
+    /// The rotation of `request`, if a key pair was made for it here.
+    pub(crate) fn prepared(&self, request: &Request) -> Option<&Prepared> {
+        self.prepared.as_ref().filter(|prepared| prepared.rid == request.rid)
+    }
+
+    /// What somebody else was found to have done before `request`'s rotation.
+    pub(crate) fn notes(&self, request: &Request) -> Vec<Note> {
+        let begun = self.begun(request).map(|last| &last.notes);
+        let prepared = self.prepared(request).map(|prepared| &prepared.notes);
+        let mut notes: Vec<Note> = Vec::new();
+        for note in begun.into_iter().chain(prepared).flatten() {
+            if !notes.contains(note) {
+                notes.push(*note);
+            }
+        }
+        notes
+    }
+
     /// Whether nothing of `request`'s rotation was ever begun here. Not to be
     /// told once a later rotation has taken the place of the last.
     pub(crate) fn never_began(&self, request: &Request) -> bool {
         self.rotation
             .as_ref()
             .is_none_or(|last| last.rid != request.rid && last.generation <= request.generation)
+    }
+
+    /// Whether nothing was ever written here: no rotation, and none refused.
+    pub(crate) fn is_blank(&self) -> bool {
+        *self == Self::empty(&self.inst)
     }
 
     /// Moves the rotation on to `phase`; true if that is news.
@@ -178,25 +222,7 @@ impl Cabinet {
     /// to others.
     pub(crate) fn open(host: &Host) -> io::Result<Self> {
         let folder = host.path(FOLDER);
-        let mut missing = Vec::new();
-        for path in folder.ancestors() {
-            match fs::symlink_metadata(path) {
-                Ok(_) => break,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push(path),
-                Err(e) => return Err(e),
-            }
-        }
-        for path in missing.into_iter().rev() {
-            DirBuilder::new().mode(0o700).create(path)?;
-            durable::sync_parent(path)?;
-        }
-        let found = fs::symlink_metadata(&folder)?;
-        if !found.is_dir() || found.uid() != 0 {
-            return Err(io::Error::other("the journal's folder is not root's"));
-        }
-        if found.mode() & 0o077 != 0 {
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        }
+        durable::private_folder(&folder)?;
         Ok(Self { folder })
     }
 
@@ -263,6 +289,8 @@ impl Cabinet {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     /// A rotation of root's password, for tests.
@@ -277,6 +305,7 @@ pub(crate) mod tests {
             new: Field::new("$6$new"),
             added: false,
             payload_digest: String::new(),
+            notes: Vec::new(),
             times: Times::default(),
         }
     }

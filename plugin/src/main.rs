@@ -11,8 +11,9 @@
 //! | `arguments`, `request`, `report` | the command line; what is asked; what is answered |
 //! | `operation` | the six operations, alike for both kinds of credential |
 //! | `credential`, `password`, `ssh_key` | what differs between the kinds |
-//! | `gate`, `journal`, `locks` | which requests may still act; what was begun; who acts now |
-//! | `accounts`, `sshd`, `target` | what the system says of a user |
+//! | `gate`, `journal`, `note`, `locks` | which requests may still act; what was begun, and found; who acts now |
+//! | `key_pair`, `sealed` | what is sealed to this machine for one rotation |
+//! | `accounts`, `shadow_files`, `sshd`, `target` | what the system says of a user |
 //! | `authorized_keys` | changing a file that somebody else controls the path of |
 //! | `crypt`, `public_key`, `user_name` | grammars of what comes in |
 //! | `host`, `tool`, `durable`, `clock`, `harden`, `crash` | the machine below |
@@ -31,12 +32,16 @@ mod gate;
 mod harden;
 mod host;
 mod journal;
+mod key_pair;
 mod locks;
+mod note;
 mod operation;
 mod password;
 mod public_key;
 mod report;
 mod request;
+mod sealed;
+mod shadow_files;
 mod ssh_key;
 mod sshd;
 mod target;

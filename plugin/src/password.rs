@@ -15,9 +15,11 @@ use crate::credential::{Before, Credential, Failure, Known, Removal, Seen};
 use crate::crypt::{Field, FieldState};
 use crate::host::Host;
 use crate::locks::Locks;
+use crate::note::Note;
 use crate::public_key::Fingerprint;
 use crate::report::{Code, Live, Proof, Refusal};
 use crate::request::Request;
+use crate::shadow_files;
 use crate::target::Target;
 use crate::tool::{self, Ended};
 
@@ -74,18 +76,8 @@ impl<'a> Password<'a> {
 
     /// Why `chpasswd` changed nothing, judged by the system and not by words.
     fn why_unchanged(&self, ended: Ended) -> Refusal {
-        let etc = rustix::fs::statvfs(self.host.path("/etc"));
-        if let Ok(etc) = etc {
-            if etc.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-                return Refusal::new(Code::ShadowReadonly, "/etc is read-only");
-            }
-            if etc.f_bfree == 0 || (etc.f_files > 0 && etc.f_ffree == 0) {
-                return Refusal::new(Code::DiskFull, "no room left in /etc");
-            }
-        }
-        let locked = ["/etc/shadow.lock", "/etc/passwd.lock"].into_iter().any(|file| self.host.has(file));
-        if locked {
-            return Refusal::new(Code::ShadowBusy, "the password files are locked by a lock file");
+        if let Some(refusal) = shadow_files::obstacle(self.host) {
+            return refusal;
         }
         let how = match ended {
             Ended::Exit(status) => format!("chpasswd ended with status {status}"),
@@ -138,7 +130,7 @@ impl<'a> Password<'a> {
 }
 
 impl Credential for Password<'_> {
-    fn check(&self, _known: &Known, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal> {
+    fn check(&self, known: &Known, warn: &mut dyn FnMut(&'static str)) -> Result<(), Refusal> {
         self.target.check_open()?;
         if !self.target.account.shadowed {
             return Err(Refusal::new(
@@ -162,6 +154,9 @@ impl Credential for Password<'_> {
         if self.host.tool("chpasswd").is_none() {
             return Err(Refusal::new(Code::ToolMissing, "chpasswd is not installed"));
         }
+        if known.new.as_ref() != Some(&shadow.field) {
+            shadow_files::check_writable(self.host)?;
+        }
         Ok(())
     }
 
@@ -184,6 +179,20 @@ impl Credential for Password<'_> {
             live @ (Live::New | Live::Old | Live::Other | Live::Unknown) => live,
         };
         Ok(Seen { live, proof: Some(Proof::Field(field.sha256())) })
+    }
+
+    fn missing(&self, left: &[Field]) -> Result<Option<Note>, Refusal> {
+        let field = self.shadow()?.field;
+        Ok((!left.is_empty() && !left.contains(&field)).then_some(Note::ChangedOutside))
+    }
+
+    fn has_surplus(&self, _known: &Known) -> bool {
+        // There is one field.
+        false
+    }
+
+    fn tidy(&self, _known: &Known) -> Removal {
+        Removal::default()
     }
 
     fn before(&self, _new: &Field) -> Result<Before, Refusal> {

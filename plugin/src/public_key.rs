@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest;
 use data_encoding::{BASE64, BASE64_NOPAD};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// `SHA256:` and 43 characters of base64, as `ssh-keygen -l` prints it.
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Fingerprint(String);
 impl Fingerprint {
     /// The fingerprint of a decoded key.
     pub(crate) fn of(blob: &[u8]) -> Self {
-        Self(format!("SHA256:{}", BASE64_NOPAD.encode(&Sha256::digest(blob))))
+        Self(format!("SHA256:{}", BASE64_NOPAD.encode(digest::digest(&digest::SHA256, blob).as_ref())))
     }
 
     /// Reads a fingerprint; `None` unless it is one of SHA-256.

@@ -33,6 +33,10 @@ pub(crate) enum Code {
     Fenced,
     /// Another run holds the lock.
     Busy,
+    /// The key pair that the credential is sealed to is gone.
+    KeyExpired,
+    /// The sealed credential cannot be opened.
+    DecryptFailed,
     /// The request makes no sense, or asks for what this version cannot do.
     BadRequest,
     /// Not started as root.
@@ -152,6 +156,19 @@ pub(crate) enum Proof {
     Key(String),
 }
 
+/// A key pair to which a credential can be sealed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Offer {
+    /// The public key, SubjectPublicKeyInfo in base64.
+    #[serde(rename = "pub")]
+    pub(crate) public: String,
+    /// Its name.
+    pub(crate) kid: String,
+    /// Until when it is good, in seconds since 1970.
+    #[serde(rename = "exp")]
+    pub(crate) expires: u64,
+}
+
 /// A result line.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
@@ -176,6 +193,9 @@ pub(crate) struct Report {
     pub(crate) phase: Option<Phase>,
     /// What the vault compares with its own.
     pub(crate) proof: Option<Proof>,
+    /// What `prepare` made.
+    #[serde(flatten)]
+    pub(crate) offer: Option<Offer>,
     /// What the system is like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) facts: Option<Facts>,
@@ -244,6 +264,8 @@ impl Report {
             Code::StaleGen
             | Code::WrongRid
             | Code::Fenced
+            | Code::KeyExpired
+            | Code::DecryptFailed
             | Code::UserMissing
             | Code::NotLocalUser
             | Code::AccountLocked
@@ -305,6 +327,7 @@ impl Report {
             live: Live::Unknown,
             phase: None,
             proof: None,
+            offer: None,
             facts: None,
             warn: Vec::new(),
             detail: None,

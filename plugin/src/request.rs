@@ -1,13 +1,13 @@
 //! What the vault asks for. Everything is checked here, once, before anything
 //! of the system is touched.
 
+use aws_lc_rs::digest;
 use data_encoding::BASE64URL_NOPAD;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::crypt::Field;
 use crate::public_key::{Fingerprint, PublicKey};
+use crate::sealed::Envelope;
 use crate::user_name::UserName;
 
 /// Longest request, in characters of base64url (contract section 5.3).
@@ -37,6 +37,20 @@ pub(crate) enum Op {
     Fence,
 }
 
+impl Op {
+    /// The operation as it is written in a request.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Apply => "apply",
+            Self::Verify => "verify",
+            Self::Finalize => "finalize",
+            Self::Status => "status",
+            Self::Fence => "fence",
+        }
+    }
+}
+
 /// 32 lower-case hexadecimal characters: a secret or a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -63,6 +77,16 @@ pub(crate) enum Kind {
     Password,
     /// A line of `authorized_keys`.
     SshKey,
+}
+
+impl Kind {
+    /// The kind as it is written in a request.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::SshKey => "sshkey",
+        }
+    }
 }
 
 /// The credential itself; absent where an operation needs none.
@@ -104,6 +128,10 @@ pub(crate) struct Request {
     pub(crate) user: UserName,
     /// The credential.
     pub(crate) subject: Subject,
+    /// The credential, sealed; then the subject holds none.
+    pub(crate) envelope: Option<Envelope>,
+    /// `prepare` is to make a key pair to which the credential can be sealed.
+    pub(crate) wants_pair: bool,
     /// Keys of this secret to take out on `finalize`.
     pub(crate) remove: Vec<Fingerprint>,
     /// Choices.
@@ -170,24 +198,32 @@ impl Request {
     /// A digest of whose credential this is and which, to notice a rotation
     /// that is repeated with another one.
     pub(crate) fn digest_of(&self, credential: &Field) -> String {
-        let kind: &[u8] = match self.kind() {
-            Kind::Password => b"password",
-            Kind::SshKey => b"sshkey",
-        };
-        let mut digest = Sha256::new();
-        for part in [kind, self.user.as_str().as_bytes(), credential.expose().as_bytes()] {
-            digest.update(part);
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for part in [self.kind().word(), self.user.as_str(), credential.expose()] {
+            digest.update(part.as_bytes());
             digest.update(b"\n");
         }
-        data_encoding::HEXLOWER.encode(&digest.finalize())
+        data_encoding::HEXLOWER.encode(digest.finish().as_ref())
+    }
+
+    /// What a sealed credential is bound to, so that it serves no other user,
+    /// instance, rotation or step (contract section 5.4).
+    pub(crate) fn binding(&self) -> String {
+        format!(
+            "strongroom-v1|{}|{}|{}|{}|{}|{}|{}",
+            self.op.word(),
+            self.sid.as_str(),
+            self.rid.as_str(),
+            self.generation,
+            self.instance,
+            self.kind().word(),
+            BASE64URL_NOPAD.encode(self.user.as_str().as_bytes()),
+        )
     }
 
     fn check(wire: Wire) -> Result<Self, &'static str> {
         if wire.v != 1 {
             return Err("only version 1 of the protocol is known");
-        }
-        if wire.enc.is_some() {
-            return Err("sealed credentials are not supported by this version");
         }
         if wire.opt.mode == Some(Mode::Pam) {
             return Err("mode pam is not supported by this version");
@@ -215,6 +251,8 @@ impl Request {
             instance: wire.inst,
             user: UserName::parse(&wire.user).ok_or("user is not a user name")?,
             subject,
+            envelope: wire.enc,
+            wants_pair: wire.op == Op::Prepare && wire.ks == Some(Source::Plugin),
             remove: wire
                 .remove
                 .iter()
@@ -242,7 +280,16 @@ impl Request {
         if self.remove.len() > MAX_REMOVE {
             return Err("remove names too many keys");
         }
-        if self.op == Op::Apply && self.credential().is_none() {
+        if self.envelope.is_some() && (self.op != Op::Apply || self.kind() != Kind::Password) {
+            return Err("enc is for the password of apply");
+        }
+        if self.wants_pair && self.kind() != Kind::Password {
+            return Err("a public key is not sealed");
+        }
+        if self.envelope.is_some() && self.credential().is_some() {
+            return Err("hash and enc exclude each other");
+        }
+        if self.op == Op::Apply && self.envelope.is_none() && self.credential().is_none() {
             return Err("apply needs a credential");
         }
         match &self.subject {
@@ -274,7 +321,7 @@ struct Wire {
     #[serde(default)]
     ks: Option<Source>,
     #[serde(default)]
-    enc: Option<IgnoredAny>,
+    enc: Option<Envelope>,
     #[serde(default)]
     hash: Option<String>,
     #[serde(default)]

@@ -94,12 +94,56 @@ fn every_member_is_held_to_its_form() {
 
 #[test]
 fn what_this_version_cannot_do_is_said_in_words() {
-    let sealed = with(password(), "enc", json!({"kid": "x"}));
-    assert!(detail(&sealed).contains("not supported by this version"));
     let pam = with(password(), "opt", json!({"mode": "pam"}));
     assert!(detail(&pam).contains("not supported by this version"));
     let agent = with(password(), "ks", json!("agent"));
     assert!(detail(&agent).contains("not supported by this version"));
+}
+
+/// The same request without its hash.
+fn bare(mut value: Value) -> Value {
+    value.as_object_mut().expect("an object").remove("hash");
+    value
+}
+
+fn envelope() -> Value {
+    json!({"kid": "0123456789abcdef", "ek": "AA", "iv": "AA", "ct": "AA"})
+}
+
+#[test]
+fn a_sealed_password_stands_in_place_of_the_hash_and_only_in_apply() {
+    let sealed = with(bare(password()), "enc", envelope());
+    let request = read(&sealed).expect("a sealed password");
+    assert!(request.envelope.is_some() && request.credential().is_none());
+    assert_eq!(detail(&with(password(), "enc", envelope())), "hash and enc exclude each other");
+    for op in ["prepare", "verify", "finalize", "status", "fence"] {
+        assert!(read(&with(sealed.clone(), "op", json!(op))).is_err(), "{op}");
+    }
+    assert!(read(&with(key(), "enc", envelope())).is_err());
+    for (name, member) in [("kid", json!(1)), ("ek", json!(null)), ("more", json!("AA"))] {
+        assert!(read(&with(sealed.clone(), "enc", with(envelope(), name, member))).is_err(), "{name}");
+    }
+    assert!(read(&with(sealed, "enc", json!({"kid": "0123456789abcdef"}))).is_err());
+}
+
+#[test]
+fn a_sealed_password_is_bound_to_all_that_names_the_step() {
+    let request = read(&with(bare(password()), "enc", envelope())).expect("a sealed password");
+    let (sid, rid) = ("0".repeat(32), "a".repeat(32));
+    assert_eq!(request.binding(), format!("strongroom-v1|apply|{sid}|{rid}|7|i-1|password|cm9vdA"));
+    let request = read(&with(key(), "op", json!("status"))).expect("a key");
+    assert_eq!(request.binding(), format!("strongroom-v1|status|{sid}|{rid}|7|i-1|sshkey|cm9vdA"));
+}
+
+#[test]
+fn a_key_pair_is_made_only_where_prepare_asks_for_it() {
+    let prepare = with(bare(password()), "op", json!("prepare"));
+    assert!(!read(&prepare).expect("prepare").wants_pair);
+    let asking = with(prepare, "ks", json!("plugin"));
+    assert!(read(&asking).expect("prepare").wants_pair);
+    assert!(!read(&with(asking, "op", json!("status"))).expect("status").wants_pair);
+    let of_key = with(with(key(), "op", json!("prepare")), "ks", json!("plugin"));
+    assert_eq!(detail(&of_key), "a public key is not sealed");
 }
 
 #[test]

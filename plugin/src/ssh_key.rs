@@ -17,6 +17,7 @@ use crate::credential::{Before, Credential, Failure, Known, Removal, Seen};
 use crate::crypt::Field;
 use crate::host::Host;
 use crate::locks::Locks;
+use crate::note::Note;
 use crate::public_key::{Fingerprint, PublicKey};
 use crate::report::{Code, Proof, Refusal};
 use crate::request::{Request, Subject};
@@ -122,9 +123,49 @@ impl<'a> SshKey<'a> {
         Ok(None)
     }
 
+    /// The place among the files of the one whose line for the new key stays:
+    /// the first that lets it in and that sshd can read.
+    fn keeper(&self, known: &Known) -> Result<Option<usize>, Refusal> {
+        let now = clock::unix_seconds();
+        for (number, file) in self.files()?.enumerate() {
+            let content = file.read().ok().flatten().unwrap_or_default();
+            let mut keys = entries(&content).filter_map(|(_, key)| key);
+            let lets_in = keys.any(|key| is_new(known, &key.fingerprint) && key.is_accepted(now));
+            if lets_in && file.is_readable_to_sshd() {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves one line for `key`, which is the new one.
+    fn keep_one(&self, key: &Fingerprint, known: &Known) -> Result<bool, Refusal> {
+        let Some(keeper) = self.keeper(known)? else {
+            return Ok(false);
+        };
+        let now = clock::unix_seconds();
+        let mut changed = false;
+        for (number, file) in self.files()?.enumerate() {
+            changed |= file.change(&self.request.rid, &|content| {
+                if number == keeper {
+                    authorized_keys::keep_one(content, key, now)
+                } else {
+                    authorized_keys::remove(content, std::slice::from_ref(key))
+                }
+            })?;
+        }
+        Ok(changed)
+    }
+
+    /// Whether one of `keys` stands there more than once.
+    fn are_repeated(&self, keys: &[Fingerprint]) -> bool {
+        let all = self.keys().map(|keys| keys.all).unwrap_or_default();
+        keys.iter().any(|key| all.iter().filter(|found| *found == key).count() > 1)
+    }
+
     /// Takes `keys` out of every file, and looks whether they are gone.
     fn remove_everywhere(&self, keys: &[Fingerprint]) -> Removal {
-        let mut removal = Removal::default();
+        let mut removal = Removal { repeated: self.are_repeated(keys), ..Removal::default() };
         let files = match self.files() {
             Ok(files) => files,
             Err(refusal) => {
@@ -211,6 +252,27 @@ impl Credential for SshKey<'_> {
             live: known.judge(new.is_some(), old),
             proof: proof.map(|key| Proof::Key(key.as_str().to_owned())),
         })
+    }
+
+    fn missing(&self, left: &[Field]) -> Result<Option<Note>, Refusal> {
+        let keys = self.keys()?;
+        let is_left = |key: &Fingerprint| left.iter().any(|left| left.expose() == key.as_str());
+        let gone = !left.is_empty() && !keys.all.iter().any(is_left);
+        Ok(gone.then_some(Note::ManagedKeyMissing))
+    }
+
+    fn has_surplus(&self, known: &Known) -> bool {
+        let Ok(keys) = self.keys() else {
+            return false;
+        };
+        let count = |keys: &[Fingerprint]| keys.iter().filter(|key| is_new(known, key)).count();
+        count(&keys.all) > count(&keys.accepted).min(1)
+    }
+
+    fn tidy(&self, known: &Known) -> Removal {
+        let key = known.new.as_ref().and_then(|new| Fingerprint::parse(new.expose()));
+        let done = key.map_or(Ok(false), |key| self.keep_one(&key, known));
+        Removal { changed: done == Ok(true), left: done.err(), ..Removal::default() }
     }
 
     fn before(&self, new: &Field) -> Result<Before, Refusal> {

@@ -58,6 +58,27 @@ pub(crate) fn remove(content: &[u8], keys: &[Fingerprint]) -> Option<Vec<u8>> {
     (new.len() != content.len()).then_some(new)
 }
 
+/// `content` with the first line that lets `key` in and no other line of that
+/// key; none if it is so already, or no line lets it in.
+pub(crate) fn keep_one(content: &[u8], key: &Fingerprint, now: u64) -> Option<Vec<u8>> {
+    let mut new = Vec::with_capacity(content.len());
+    let mut kept = false;
+    for (line, entry) in entries(content) {
+        let stays = match entry.filter(|entry| entry.fingerprint == *key) {
+            Some(entry) if kept || !entry.is_accepted(now) => false,
+            Some(_) => {
+                kept = true;
+                true
+            }
+            None => true,
+        };
+        if stays {
+            new.extend(line);
+        }
+    }
+    (kept && new.len() != content.len()).then_some(new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +130,20 @@ mod tests {
         for dead in ["cert-authority", "expiry-time=\"20200101\""] {
             assert!(added(&format!("{dead} {NEW}\n"), &[]).is_some(), "{dead}");
         }
+    }
+
+    #[test]
+    fn of_the_lines_of_one_key_the_first_that_lets_it_in_is_kept() {
+        let key = fingerprint(NEW);
+        let content = format!(
+            "# a\r\n{OLD} x\nexpiry-time=\"20200101\" {NEW} dead\nrestrict {NEW} {MARK}:7\n{NEW} copy\n{NEW}"
+        );
+        let left = keep_one(content.as_bytes(), &key, 1_750_000_000).expect("a change");
+        let expected = format!("# a\r\n{OLD} x\nrestrict {NEW} {MARK}:7\n");
+        assert_eq!(String::from_utf8(left).expect("text"), expected);
+        assert_eq!(keep_one(expected.as_bytes(), &key, 1_750_000_000), None);
+        let dead = format!("expiry-time=\"20200101\" {NEW}\ncert-authority {NEW}\n");
+        assert_eq!(keep_one(dead.as_bytes(), &key, 1_750_000_000), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod peek;
 mod replace;
 mod walk;
 
-pub(crate) use edit::{add, remove};
+pub(crate) use edit::{add, keep_one, remove};
 pub(crate) use entry::{Entry, entries};
 
 use rustix::io::Errno;

@@ -5,20 +5,26 @@
 //! answered was read from the system after it was done. So every operation may
 //! be cut off anywhere and sent again.
 
+mod foreign;
 mod record;
+mod sealing;
 mod steps;
 
 use std::io;
 
 use crate::arguments::Run;
+use crate::clock;
 use crate::credential::Credential;
+use crate::crypt::Field;
 use crate::gate::{self, Gate};
 use crate::host::Host;
 use crate::journal::{Cabinet, Journal, Phase};
+use crate::key_pair::Keyring;
 use crate::locks::{self, LockError, Locks};
+use crate::note::Note;
 use crate::password::Password;
 use crate::report::{self, Code, Refusal, Report};
-use crate::request::{Op, Request, Subject};
+use crate::request::{Kind, Op, Request, Subject};
 use crate::ssh_key::SshKey;
 use crate::target::{Facts, Target};
 
@@ -45,7 +51,7 @@ pub(crate) fn answer(run: &Run) -> Report {
 
 /// Takes the locks, reads the journal, and carries the request out.
 fn locked(host: &Host, request: &Request) -> Result<Report, Refusal> {
-    let failed = |what: &'static str| move |e: io::Error| Refusal::new(code_of(&e), what);
+    let failed = |what: &'static str| move |e: io::Error| refusal_of(&e, request.kind(), what);
     let cabinet = Cabinet::open(host).map_err(failed("the journal's folder cannot be used"))?;
     let locks =
         Locks::take(cabinet.folder(), &request.sid, &request.user, locks::PATIENCE).map_err(|e| match e {
@@ -62,6 +68,9 @@ fn locked(host: &Host, request: &Request) -> Result<Report, Refusal> {
         journal,
         damaged,
         doubtful,
+        keyring: Keyring::new(host, clock::unix_seconds()),
+        credential: request.credential(),
+        notes: Vec::new(),
         report: Report::new(request, Code::Ok),
     };
     if damaged {
@@ -81,12 +90,19 @@ struct Operation<'a> {
     damaged: bool,
     /// The journal may not know all that was begun here.
     doubtful: bool,
+    keyring: Keyring,
+    /// The new credential: that of the request, also if it came sealed.
+    credential: Option<Field>,
+    /// What this run found that somebody else did.
+    notes: Vec<Note>,
     report: Report,
 }
 
 impl Operation<'_> {
     fn carry_out(&mut self) {
         let (host, request) = (self.host, self.request);
+        // Before all else, since it may be room on a disk that is needed.
+        let swept = self.keyring.sweep(&request.sid);
         let target = Target::find(host, &request.user);
         match &target {
             Ok(target) => match request.subject {
@@ -94,6 +110,12 @@ impl Operation<'_> {
                 Subject::SshKey(_) => self.dispatch(&SshKey::new(host, request, target)),
             },
             Err(refusal) => self.without_user(refusal.clone()),
+        }
+        if swept.and_then(|()| self.discard_pair()).is_err() {
+            self.report.warn("key_pair_not_removed");
+        }
+        for note in self.journal.notes(request) {
+            self.report.warn(note.word());
         }
         let key = match &request.subject {
             Subject::SshKey(key) => key.as_ref(),
@@ -111,6 +133,15 @@ impl Operation<'_> {
             Op::Finalize => self.finalize(credential),
             Op::Status => self.status(credential),
             Op::Fence => self.fence(credential),
+        }
+    }
+
+    /// Removes the key pair of a rotation that can change nothing any more.
+    fn discard_pair(&self) -> io::Result<()> {
+        let (generation, rid) = (self.request.generation, &self.request.rid);
+        match gate::decide(&self.journal, generation, rid) {
+            Gate::Open => Ok(()),
+            Gate::Finished | Gate::Shut(_) => self.keyring.discard(&self.request.sid, rid),
         }
     }
 
@@ -182,7 +213,8 @@ impl Operation<'_> {
     }
 
     fn save(&mut self) -> Result<(), Refusal> {
-        let failed = |e: io::Error| Refusal::new(code_of(&e), "the journal cannot be written");
+        let kind = self.request.kind();
+        let failed = |e: io::Error| refusal_of(&e, kind, "the journal cannot be written");
         let sid = &self.request.sid;
         if self.damaged {
             self.cabinet.put_aside(sid).map_err(failed)?;
@@ -192,7 +224,19 @@ impl Operation<'_> {
     }
 }
 
-fn code_of(e: &io::Error) -> Code {
+/// The refusal that a failed call for one of our own files means.
+fn refusal_of(e: &io::Error, kind: Kind, what: &str) -> Refusal {
     let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    if full.contains(&e.kind()) { Code::DiskFull } else { Code::Internal }
+    let read_only = e.kind() == io::ErrorKind::ReadOnlyFilesystem;
+    match kind {
+        _ if full.contains(&e.kind()) => Refusal::new(Code::DiskFull, format!("{what}: no room left")),
+        // What holds for our files will hold for those beside them.
+        Kind::Password if read_only => {
+            Refusal::new(Code::ShadowReadonly, format!("{what}: the file system is read-only"))
+        }
+        Kind::SshKey if read_only => {
+            Refusal::new(Code::Internal, format!("{what}: the file system is read-only"))
+        }
+        Kind::Password | Kind::SshKey => Refusal::new(Code::Internal, what),
+    }
 }

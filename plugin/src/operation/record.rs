@@ -5,6 +5,7 @@ use crate::clock;
 use crate::credential::{Before, Credential, Known, Seen};
 use crate::crypt::Field;
 use crate::journal::{Phase, Rotation, Times};
+use crate::note::Note;
 use crate::operation::Operation;
 use crate::public_key::Fingerprint;
 use crate::report::{Code, Live};
@@ -52,15 +53,34 @@ impl Operation<'_> {
     }
 
     pub(super) fn show(&mut self, seen: Seen) {
-        self.report.live = seen.live;
+        self.report.live = match seen.live {
+            Live::Unknown if self.cannot_be_new() => Live::Old,
+            live @ (Live::New | Live::Old | Live::Other | Live::Both | Live::Unknown) => live,
+        };
         self.report.proof = seen.proof;
+    }
+
+    /// Whether a credential that is not known here, since it travels sealed,
+    /// certainly is not the one in force.
+    ///
+    /// To what would put it in force that is so as long as nothing was begun.
+    /// To what asks after it, or gives it up, only if the journal shows that
+    /// it is not lost: without it the new one may be in force already.
+    fn cannot_be_new(&self) -> bool {
+        let known = self.known();
+        let shown = match self.request.op {
+            Op::Prepare | Op::Apply => true,
+            Op::Status | Op::Fence => self.journal.prepared(self.request).is_some(),
+            Op::Verify | Op::Finalize => false,
+        };
+        known.new.is_none() && shown && self.never_began()
     }
 
     /// What may be in force, from the request and the journal.
     pub(super) fn known(&self) -> Known {
         let request = self.request;
         let begun = self.journal.begun(request);
-        let new = request.credential().or_else(|| begun.map(|last| last.new.clone()));
+        let new = self.credential.clone().or_else(|| begun.map(|last| last.new.clone()));
         let mut old: Vec<Field> = match request.kind() {
             Kind::Password => match (begun, self.journal.last(request)) {
                 (Some(last), _) => last.prev.iter().cloned().collect(),
@@ -99,6 +119,7 @@ impl Operation<'_> {
             new: new.clone(),
             added: absent || former.as_ref().is_some_and(|former| former.added),
             payload_digest: digest,
+            notes: self.all_notes(),
             times: Times {
                 begun: former.map_or(now, |former| former.times.begun),
                 settled: Some(now),
@@ -109,10 +130,21 @@ impl Operation<'_> {
             self.journal.manage(&key);
         }
     }
+
+    /// What this run and those before it of the same rotation have found.
+    pub(super) fn all_notes(&self) -> Vec<Note> {
+        let mut notes = self.journal.notes(self.request);
+        for note in &self.notes {
+            if !notes.contains(note) {
+                notes.push(*note);
+            }
+        }
+        notes
+    }
 }
 
 /// What an earlier rotation may have left in force.
-fn earlier(last: &Rotation) -> Vec<Field> {
+pub(super) fn earlier(last: &Rotation) -> Vec<Field> {
     let (new, prev) = (last.new.clone(), last.prev.clone());
     match last.phase {
         Phase::Applied | Phase::Finalized => vec![new],

@@ -4,6 +4,7 @@ use crate::credential::{Before, Credential, Failure, Known, Removal};
 use crate::crypt::Field;
 use crate::gate::{self, Gate};
 use crate::journal::{Phase, Rotation};
+use crate::note::Note;
 use crate::operation::Operation;
 use crate::public_key::Fingerprint;
 use crate::report::{Code, Live, Refusal};
@@ -15,8 +16,11 @@ impl Operation<'_> {
             self.look(credential);
             return;
         }
-        if let Err(refusal) = self.check(credential) {
-            self.refuse(refusal);
+        self.compare(credential);
+        match self.check(credential) {
+            Ok(()) if self.request.wants_pair => self.offer_pair(),
+            Ok(()) => {}
+            Err(refusal) => self.refuse(refusal),
         }
         self.look(credential);
     }
@@ -26,9 +30,13 @@ impl Operation<'_> {
             self.look(credential);
             return;
         }
-        let Some(new) = self.request.credential() else {
-            self.fail(Refusal::new(Code::BadRequest, "apply needs a credential"));
-            return;
+        let new = match self.unsealed() {
+            Ok(new) => new,
+            Err(refusal) => {
+                self.fail(refusal);
+                self.look(credential);
+                return;
+            }
         };
         let digest = self.request.digest_of(&new);
         // Whatever user and kind it was: a rotation has one credential.
@@ -39,18 +47,24 @@ impl Operation<'_> {
             self.look(credential);
             return;
         }
+        self.compare(credential);
         if let Err(refusal) = self.check(credential) {
             self.refuse(refusal);
             self.look(credential);
             return;
         }
         let known = self.known();
+        // In the journal before it is done, like the change itself.
+        if credential.has_surplus(&known) {
+            self.note(Note::KeyDuplicatesRemoved);
+        }
         match credential.observe(&known) {
             Ok(seen) if seen.live.has_new() => {
                 self.begin(&new, digest, Phase::Applied, None);
                 self.save_or_warn();
                 self.report.set_code(Code::Already);
                 self.show(seen);
+                self.tidy(credential);
             }
             Ok(_) => self.change(credential, &new, digest, &known),
             Err(refusal) => {
@@ -93,6 +107,7 @@ impl Operation<'_> {
             }
             Err(Failure::Overtaken(refusal)) => {
                 self.fail(refusal);
+                self.note_at_once(Note::ChangedOutside);
                 self.settle(Phase::Restored);
             }
             Err(Failure::Restored(refusal)) => {
@@ -113,6 +128,7 @@ impl Operation<'_> {
         let live = self.look(credential);
         if live.is_some_and(Live::has_new) {
             self.settle(Phase::Applied);
+            self.tidy(credential);
             if self.report.code().is_ok() {
                 self.demand_usable(credential);
             }
@@ -189,6 +205,9 @@ impl Operation<'_> {
         if !self.request.remove.is_empty() {
             let removal = credential.remove(&self.request.remove, &self.known());
             self.account_for(&removal);
+            if removal.repeated {
+                self.note_at_once(Note::KeyDuplicatesRemoved);
+            }
             if let Some(refusal) = removal.left {
                 self.fail(refusal);
                 self.look(credential);
@@ -208,6 +227,7 @@ impl Operation<'_> {
     }
 
     pub(super) fn status(&mut self, credential: &dyn Credential) {
+        self.compare(credential);
         let live = self.look(credential);
         let cut_off = self.journal.begun(self.request).is_some_and(|last| last.phase == Phase::Begun);
         match live {

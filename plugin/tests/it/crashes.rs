@@ -7,13 +7,17 @@ use std::os::unix::process::ExitStatusExt as _;
 use serde_json::{Value, json};
 
 use crate::sandbox::{
-    Answer, KEY_A, KEY_B, OLD_KEY, Sandbox, USER, answer, fingerprint, hash, key, password, with,
+    Answer, KEY_A, KEY_B, OLD_KEY, Sandbox, USER, answer, fingerprint, hash, key, password, with, without,
 };
+use crate::sealing;
 
 /// How many points `request` passes on a machine made by `make`.
 fn count(make: &dyn Fn() -> Sandbox, request: &Value) -> u32 {
     let sandbox = make();
     let file = sandbox.path("count");
+    // Some points are passed with the rights of the user.
+    sandbox.write("count", "");
+    sandbox.mode("count", 0o666);
     let output = sandbox.command(request).env("STRONGROOM_CRASH_COUNT", &file).output().expect("started");
     assert_eq!(answer(&output).status, Some(0), "{:?}", answer(&output));
     fs::read_to_string(file).expect("a count").parse().expect("a number")
@@ -66,6 +70,89 @@ fn a_password_can_be_given_up_wherever_its_change_is_cut_off() {
         fence.expect("ok", 0, expected);
         sandbox.run(&request("apply")).expect("fenced", 11, expected);
         assert_eq!(sandbox.field(USER), field, "point {point}");
+    });
+}
+
+#[test]
+fn a_key_pair_can_be_made_again_wherever_that_is_cut_off() {
+    let request = sealing::prepare(1, "a");
+    at_every_point(&Sandbox::new, &request, &|sandbox, point| {
+        let again = sandbox.run(&request);
+        again.expect("ok", 0, "old");
+        let names = sealing::kept(sandbox);
+        assert!(names.len() == 1 && names[0].ends_with(".key"), "point {point} left {names:?}");
+        let apply = sealing::sealed(&again, 1, "a", &hash("n"));
+        sandbox.run(&apply).expect("ok", 0, "new");
+    });
+}
+
+#[test]
+fn a_sealed_password_ends_well_wherever_its_change_is_cut_off() {
+    let new = hash("n");
+    let ask = |op: &str| without(password(op, USER, 1, "a", ""), "hash");
+    for end in ["apply", "fence"] {
+        for point in 1.. {
+            let sandbox = Sandbox::new();
+            let prepared = sandbox.run(&sealing::prepare(1, "a"));
+            let apply = sealing::sealed(&prepared, 1, "a", &new);
+            let mut command = sandbox.command(&apply);
+            let output = command.env("STRONGROOM_CRASH_AT", point.to_string()).output().expect("started");
+            if output.status.signal().is_none() {
+                assert!(point > 8, "only {point} points");
+                break;
+            }
+            let field = sandbox.field(USER);
+            let expected = if field == new { "new" } else { "old" };
+            if end == "fence" {
+                sandbox.run(&ask("fence")).expect("ok", 0, expected);
+                sandbox.run(&apply).expect("fenced", 11, expected);
+                assert_eq!(sandbox.field(USER), field, "point {point}");
+            } else {
+                sandbox.run(&ask("status")).expect("ok", 0, expected);
+                let again = sandbox.run(&apply);
+                assert_eq!((again.status, live(&again)), (Some(0), "new"), "point {point}");
+                sandbox.run(&ask("finalize")).expect("ok", 0, "new");
+            }
+            assert!(sealing::kept(&sandbox).is_empty(), "point {point}");
+        }
+    }
+}
+
+#[test]
+fn no_key_pair_stays_wherever_the_end_of_its_rotation_is_cut_off() {
+    for op in ["finalize", "fence"] {
+        let request = without(password(op, USER, 1, "a", ""), "hash");
+        let make = || {
+            let sandbox = Sandbox::new();
+            let prepared = sandbox.run(&sealing::prepare(1, "a"));
+            sandbox.run(&sealing::sealed(&prepared, 1, "a", &hash("n"))).expect("ok", 0, "new");
+            sandbox
+        };
+        at_every_point(&make, &request, &|sandbox, point| {
+            sandbox.run(&request).expect("ok", 0, "new");
+            assert!(sealing::kept(sandbox).is_empty(), "point {point} of {op}");
+        });
+    }
+}
+
+#[test]
+fn one_line_of_the_key_stays_wherever_the_clearing_of_copies_is_cut_off() {
+    let make = || {
+        let sandbox = Sandbox::new();
+        sandbox.run(&key("apply", 1, "a", KEY_A)).expect("ok", 0, "new");
+        sandbox.key_file(&format!("# mine\n{}{KEY_A} copy\n", sandbox.keys()));
+        sandbox.second_key_file(&format!("{KEY_A} again\n"));
+        sandbox
+    };
+    let request = key("apply", 1, "a", KEY_A);
+    at_every_point(&make, &request, &|sandbox, point| {
+        assert!(sandbox.keys().contains(KEY_A), "point {point}");
+        let again = sandbox.run(&request);
+        again.expect("already", 0, "new");
+        assert!(again.warns("key_duplicates_removed"), "point {point}: {}", again.text);
+        assert_eq!(sandbox.keys(), format!("# mine\n{KEY_A} strongroom:00000000:1\n"), "point {point}");
+        assert_eq!(sandbox.read("home/ann/.ssh/authorized_keys2"), "", "point {point}");
+        drafts_are_gone(sandbox, point);
     });
 }
 

@@ -10,9 +10,11 @@
 )]
 
 mod crashes;
+mod foreign;
 mod keys;
 mod lockout;
 mod machine;
 mod passwords;
 mod real_tools;
 mod sandbox;
+mod sealing;

@@ -318,7 +318,8 @@ fn after_a_kill_the_next_run_waits_for_chpasswd_to_end() {
 #[test]
 fn a_bad_command_line_or_request_gets_a_line_too() {
     let sandbox = Sandbox::new();
-    let refused = sandbox.run(&with(password("apply", USER, 1, "a", &hash("n")), "enc", json!({})));
+    let pam = json!({"mode": "pam"});
+    let refused = sandbox.run(&with(password("apply", USER, 1, "a", &hash("n")), "opt", pam));
     assert_eq!((refused.status, refused.line["code"].as_str()), (Some(15), Some("bad_request")));
     assert_eq!(refused.line["rid"], "a".repeat(32));
     assert!(refused.line["detail"].as_str().is_some_and(|d| d.contains("not supported by this version")));

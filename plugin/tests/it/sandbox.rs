@@ -118,6 +118,12 @@ pub(crate) fn with(mut request: Value, name: &str, member: Value) -> Value {
     request
 }
 
+/// The same request without a member.
+pub(crate) fn without(mut request: Value, name: &str) -> Value {
+    request.as_object_mut().expect("an object").remove(name);
+    request
+}
+
 /// The fingerprint of a key, as the system's own tool computes it.
 pub(crate) fn fingerprint(key: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
