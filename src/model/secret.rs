@@ -149,6 +149,20 @@ impl OsFamily {
             Self::Windows => "cmd-ACS-KMS-RotateECSSecret-For-Windows.ps1",
         }
     }
+
+    /// Whether a local account of this system can have that name.
+    ///
+    /// On Windows the account database takes up to 20 characters, fewer than
+    /// other systems, and refuses some characters
+    /// (cloud-assistant.md section 4.5).
+    #[must_use]
+    pub fn admits(self, user: &OsUser) -> bool {
+        let name = user.as_str();
+        match self {
+            Self::Linux => true,
+            Self::Windows => name.len() <= 20 && !name.contains(['[', ']', '+', '@']) && !name.ends_with('.'),
+        }
+    }
 }
 
 /// Where an ECS secret logs on (kms-secrets.md section 6.2, `ExtendedConfig`).
@@ -370,6 +384,19 @@ mod tests {
 
     fn at(record: &SecretRecord, stage: &VersionStage) -> Option<String> {
         record.at_stage(stage).map(|v| v.id.to_string())
+    }
+
+    #[test]
+    fn names_that_windows_does_not_take_are_told_apart() {
+        let admits = |os: OsFamily, name: &str| os.admits(&OsUser::parse(name).unwrap());
+        let longest = "x".repeat(20);
+        for name in ["Administrator", "ecs-user", &longest] {
+            assert!(admits(OsFamily::Windows, name) && admits(OsFamily::Linux, name));
+        }
+        for name in [&"x".repeat(21), "a@b", "a+b", "[a]", "a."] {
+            assert!(!admits(OsFamily::Windows, name), "{name}");
+            assert!(admits(OsFamily::Linux, name), "{name}");
+        }
     }
 
     #[test]

@@ -211,14 +211,9 @@ impl Action for CreateSecret {
                     "The instance runs Windows, and SSH keys are managed on Linux instances only: use SecretSubType Password.",
                 ));
             }
-            if os == OsFamily::Windows && credential.user.as_str().len() > 20 {
+            if !os.admits(&credential.user) {
                 return Err(ApiError::invalid(
-                    "UserName in SecretData may have at most 20 characters on Windows.",
-                ));
-            }
-            if os == OsFamily::Windows && self.interval.is_some() {
-                return Err(ApiError::unsupported(
-                    "Passwords of Windows instances cannot be rotated by this version yet: create the secret without automatic rotation.",
+                    "UserName in SecretData is no name of a local account on Windows: those have up to 20 characters without [ ] + @, and do not end with a dot.",
                 ));
             }
             key_fingerprint = credential.key_fingerprint;

@@ -16,7 +16,7 @@ fn text(text: &str) -> String {
 }
 
 /// What can happen to one command.
-fn kinds() -> Vec<FaultKind> {
+pub(super) fn kinds() -> Vec<FaultKind> {
     vec![
         FaultKind::Refuse { code: text("Forbidden.RAM"), status: 403 },
         FaultKind::ErrorBefore { code: text("InternalError"), status: 500 },
@@ -42,7 +42,7 @@ fn kinds() -> Vec<FaultKind> {
 }
 
 /// The place of a kind in the emulator's list; a new kind does not compile without one.
-const fn number(kind: &FaultKind) -> usize {
+pub(super) const fn number(kind: &FaultKind) -> usize {
     match kind {
         FaultKind::Refuse { .. } => 0,
         FaultKind::ErrorBefore { .. } => 1,
@@ -68,7 +68,7 @@ const fn number(kind: &FaultKind) -> usize {
 }
 
 /// The fault, at the call where it can strike: one to start `op`, or one to ask for results.
-fn at(kind: FaultKind, op: &str) -> Fault {
+pub(super) fn at(kind: FaultKind, op: &str) -> Fault {
     match kind {
         FaultKind::EmptyResults | FaultKind::StaleResults => Fault::new(kind).action(RESULTS).times(4),
         FaultKind::Refuse { .. }

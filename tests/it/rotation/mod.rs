@@ -12,6 +12,7 @@ mod outages;
 mod periodic;
 mod refusals;
 mod traces;
+mod windows;
 mod world;
 
 use self::world::{Credential, Kind, NAME, USER, World};
