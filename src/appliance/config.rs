@@ -182,6 +182,8 @@ impl Default for Cache {
 pub struct Rotation {
     /// Commands in flight at once.
     pub concurrency: usize,
+    /// Of these, commands in flight at once on one instance.
+    pub per_instance: usize,
     /// Rotations begun by hand within an hour.
     pub manual_per_hour: u64,
     /// The kind of SSH key to make.
@@ -197,6 +199,7 @@ impl Default for Rotation {
         let usual = rotation::Settings::default();
         Self {
             concurrency: usual.concurrency,
+            per_instance: usual.per_instance,
             manual_per_hour: usual.manual_per_hour,
             key_type: usual.key_type,
             command_timeout_seconds: usual.command_timeout.as_secs(),
@@ -272,6 +275,7 @@ impl Config {
         )?;
         value(self.cache.data_key_seconds <= 300, "cache.data_key_seconds", "at most 300")?;
         value((1..=1_000).contains(&self.rotation.concurrency), "rotation.concurrency", "from 1 to 1000")?;
+        value((1..=1_000).contains(&self.rotation.per_instance), "rotation.per_instance", "from 1 to 1000")?;
         value(
             (10..=600).contains(&self.rotation.command_timeout_seconds),
             "rotation.command_timeout_seconds",
@@ -309,6 +313,7 @@ impl Config {
     pub(super) fn rotation_settings(&self) -> rotation::Settings {
         rotation::Settings {
             concurrency: self.rotation.concurrency,
+            per_instance: self.rotation.per_instance,
             manual_per_hour: self.rotation.manual_per_hour,
             key_type: self.rotation.key_type,
             command_timeout: Duration::from_secs(self.rotation.command_timeout_seconds),

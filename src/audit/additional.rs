@@ -119,6 +119,8 @@ pub struct Rotation<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RotationTrigger {
+    /// A campaign had come to it.
+    Campaign,
     /// A caller asked for it.
     Manual,
     /// Its time had come.

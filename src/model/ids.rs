@@ -117,6 +117,11 @@ identifier!(
     RotationId, "rotation id", "32 lower-case hexadecimal digits", lower_hex_32
 );
 identifier!(
+    /// One campaign, an id that its starter chooses, never used again.
+    CampaignId, "CampaignId", "1 to 40 of A-Z a-z 0-9 - _",
+    |t| made_of(t, 1, 40, "-_")
+);
+identifier!(
     /// Name of a RAM user (ram.md section 3): 1 to 64 of `a-z A-Z 0-9 . - _`.
     UserName, "UserName", "1 to 64 of A-Z a-z 0-9 . - _",
     |t| made_of(t, 1, 64, ".-_")
@@ -213,6 +218,14 @@ impl VersionId {
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(Arc::from(uuid(bytes)))
     }
+
+    /// The version that a campaign makes of a secret: always the same one, so
+    /// that however often its rotation is begun there is but one.
+    #[must_use]
+    pub fn of_campaign(campaign: &CampaignId, secret: &SecretId) -> Self {
+        let digits = secret.as_str().get(..20).unwrap_or(secret.as_str());
+        Self(Arc::from(format!("{campaign}.{digits}")))
+    }
 }
 
 /// The resource name a policy speaks of, `acs:<service>:<region>:<account>:<relative id>`.
@@ -282,6 +295,22 @@ mod tests {
         for good in ["acs/ecs/web-01", "a", "A.b_c+d=e@f", &"x".repeat(192)] {
             assert!(SecretName::parse(good).is_ok(), "{good:?}");
         }
+    }
+
+    #[test]
+    fn the_version_of_a_campaign_is_a_version_id_and_differs_by_campaign_and_secret() {
+        let campaigns = ["c", &"x".repeat(40)].map(|id| CampaignId::parse(id).unwrap());
+        let secrets = [1_u8, 2].map(|byte| SecretId::from_random(&[byte; 16]));
+        let mut made = std::collections::HashSet::new();
+        for campaign in &campaigns {
+            for secret in &secrets {
+                let version = VersionId::of_campaign(campaign, secret);
+                assert!(VersionId::parse(version.as_str()).is_ok(), "{version}");
+                assert_eq!(version, VersionId::of_campaign(campaign, secret));
+                made.insert(version.to_string());
+            }
+        }
+        assert_eq!(made.len(), 4);
     }
 
     #[test]

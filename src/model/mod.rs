@@ -3,6 +3,7 @@
 //! kept is a type of this module, whatever is done with it stands above.
 
 mod access;
+pub mod campaign;
 mod chain;
 mod clock;
 mod guarded;
@@ -19,7 +20,7 @@ pub use chain::error_chain;
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use guarded::Guarded;
 pub use ids::{
-    AccessKeyId, AccountId, Arn, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId, RotationId,
+    AccessKeyId, AccountId, Arn, CampaignId, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId, RotationId,
     SecretId, SecretName, UserName, VersionId,
 };
 pub use interval::{InvalidInterval, RotationInterval};

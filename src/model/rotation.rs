@@ -202,6 +202,8 @@ impl State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
+    /// A campaign had come to it.
+    Campaign,
     /// Somebody asked for it.
     Manual,
     /// It was due.
@@ -213,6 +215,7 @@ impl Trigger {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Campaign => "campaign",
             Self::Manual => "manual",
             Self::Scheduled => "scheduled",
         }

@@ -218,12 +218,22 @@ pub struct Schedule {
     pub last: Option<Timestamp>,
     /// Failed scheduled rotations since the last good one, for the retry lanes.
     pub failures: u32,
+    /// The date on which a rotation was due that could not be begun; it counts
+    /// until one has ended well after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Timestamp>,
 }
 
 impl Schedule {
     /// Never rotated, not rotating.
-    pub const OFF: Self =
-        Self { automatic: AutomaticRotation::Disabled, interval: None, next: None, last: None, failures: 0 };
+    pub const OFF: Self = Self {
+        automatic: AutomaticRotation::Disabled,
+        interval: None,
+        next: None,
+        last: None,
+        failures: 0,
+        missed: None,
+    };
 }
 
 /// A label of the owner's.

@@ -6,7 +6,7 @@ use super::Rotations;
 use super::crash::{self, Side};
 use super::schedule;
 use crate::model::rotation::{Event, IllegalEvent, RotationRecord, State, Trigger};
-use crate::model::{AutomaticRotation, Binding, RotationId, Sealed, SecretRecord};
+use crate::model::{AutomaticRotation, Binding, RotationId, Sealed, SecretId, SecretRecord};
 use crate::seal::SealError;
 use crate::store::{Change, StoreError};
 use crate::vault::VaultError;
@@ -68,21 +68,19 @@ impl Rotations {
         Ok(Change::PutRotation { record: Box::new(record.clone()), row, expect })
     }
 
-    /// The rotations that are not over, as they are on disk.
-    pub(super) async fn open(&self) -> Result<Vec<RotationRecord>, VaultError> {
-        let rows = self.vault.store().open_rotations().await?;
-        // One row that was altered does not keep the others from their end.
-        Ok(rows
-            .iter()
-            .filter_map(|(id, row)| {
-                let checked = self.vault.integrity().check(ROTATIONS, id.as_str(), row);
-                checked
-                    .inspect_err(
-                        |error| tracing::error!(rotation = %id, error = ?error, "a rotation is not driven"),
-                    )
-                    .ok()
-            })
-            .collect())
+    /// A rotation, as it is on disk.
+    pub(super) async fn rotation(&self, id: &RotationId) -> Result<Option<RotationRecord>, VaultError> {
+        let Some(row) = self.vault.store().rotation(id).await? else { return Ok(None) };
+        Ok(Some(self.vault.integrity().check(ROTATIONS, id.as_str(), &row)?))
+    }
+
+    /// The rotation of a secret that is not over.
+    pub(super) async fn open_rotation_of(
+        &self,
+        secret: &SecretId,
+    ) -> Result<Option<RotationRecord>, VaultError> {
+        let Some((id, row)) = self.vault.store().open_rotation(secret).await? else { return Ok(None) };
+        Ok(Some(self.vault.integrity().check(ROTATIONS, id.as_str(), &row)?))
     }
 
     /// Whether a rotation of the secret is going on of which nobody can say
@@ -103,8 +101,7 @@ impl Rotations {
     ///
     /// The vault's trouble.
     pub async fn open_rotation(&self, secret: &SecretRecord) -> Result<Option<RotationRecord>, VaultError> {
-        let Some((id, row)) = self.vault.store().open_rotation(&secret.id).await? else { return Ok(None) };
-        Ok(Some(self.vault.integrity().check(ROTATIONS, id.as_str(), &row)?))
+        self.open_rotation_of(&secret.id).await
     }
 
     /// The newest rotations of a secret, newest first.

@@ -10,6 +10,7 @@ mod advice;
 mod ask;
 pub mod crash;
 mod decide;
+pub mod fleet;
 mod ledger;
 mod material;
 mod record;
@@ -17,11 +18,10 @@ pub mod schedule;
 mod step;
 mod worker;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::audit::{Access, Recorder};
 use crate::cloud_assistant::{CommandError, Commander};
@@ -93,6 +93,8 @@ pub enum InstanceError {
 pub struct Settings {
     /// Commands in flight at once.
     pub concurrency: usize,
+    /// Of these, commands in flight at once on one instance.
+    pub per_instance: usize,
     /// Rotations begun by hand within an hour (kms-secrets.md section 5.11).
     pub manual_per_hour: u64,
     /// The kind of SSH key to make.
@@ -111,6 +113,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             concurrency: 10,
+            per_instance: 2,
             manual_per_hour: 50,
             key_type: KeyType::default(),
             command_timeout: Duration::from_secs(60),
@@ -129,8 +132,8 @@ pub struct Rotations {
     blocking: Blocking,
     settings: Settings,
     woken: Notify,
-    permits: Semaphore,
-    driven: Mutex<HashSet<RotationId>>,
+    work: worker::Work,
+    fleet: fleet::Fleet,
     record: record::Origin,
 }
 
@@ -162,10 +165,10 @@ impl Rotations {
             recorder,
             commander,
             blocking,
-            permits: Semaphore::new(settings.concurrency.max(1)),
+            work: worker::Work::new(settings.concurrency, settings.per_instance),
+            fleet: fleet::Fleet::default(),
             settings,
             woken: Notify::new(),
-            driven: Mutex::new(HashSet::new()),
             record,
         }
     }

@@ -91,8 +91,14 @@ impl Rotations {
         Ok(record(&self.recorder, &event).await?)
     }
 
-    /// A due rotation is about to begin: the service's leave to begin it.
-    pub(super) async fn record_scheduled(&self, secret: &SecretRecord) -> Result<Access, LedgerError> {
+    /// The service is about to begin a rotation that is due, or that a campaign
+    /// has come to: its leave to begin it. Both records of a beginning carry the
+    /// id of what it belongs to, the secret or the campaign.
+    pub(super) async fn record_beginning(
+        &self,
+        secret: &SecretRecord,
+        belongs_to: &str,
+    ) -> Result<Access, LedgerError> {
         let deed = Deed {
             id: None,
             name: "RotateSecret",
@@ -102,7 +108,7 @@ impl Rotations {
             error: None,
             rotation: None,
             cloud: None,
-            correlation: secret.id.as_str(),
+            correlation: belongs_to,
         };
         self.with_event(&deed, async |recorder, event| recorder.change(event).await).await
     }
@@ -112,10 +118,11 @@ impl Rotations {
         &self,
         access: Access,
         secret: &SecretRecord,
+        belongs_to: &str,
         version: &VersionId,
-        error: Option<RotationError>,
+        error: Option<&RotationError>,
     ) -> Result<(), LedgerError> {
-        let text = error.map(|e| e.to_string());
+        let text = error.map(ToString::to_string);
         let deed = Deed {
             id: None,
             name: "PutSecretValue",
@@ -125,7 +132,7 @@ impl Rotations {
             error: text.as_deref().map(|message| EventError { code: "RotationNotBegun", message }),
             rotation: None,
             cloud: None,
-            correlation: secret.id.as_str(),
+            correlation: belongs_to,
         };
         self.with_event(&deed, async |recorder, event| recorder.done(access, event).await.map(drop)).await
     }
@@ -195,6 +202,7 @@ fn id_of(rotation: &RotationRecord, phase: RotationPhase) -> EventId {
 fn about(rotation: &RotationRecord, phase: RotationPhase) -> Deed<'_> {
     let trigger = match (rotation.trigger, rotation.attempt) {
         (_, 2..) => RotationTrigger::Retry,
+        (Trigger::Campaign, _) => RotationTrigger::Campaign,
         (Trigger::Manual, _) => RotationTrigger::Manual,
         (Trigger::Scheduled, _) => RotationTrigger::Scheduled,
     };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{RotationInterval, SecretId, Timestamp};
+use crate::model::{
+    AutomaticRotation, RotationInterval, Schedule, SecretId, SecretRecord, Timestamp,
+};
 
 /// After a failed scheduled rotation: an hour, four hours, then the next
 /// regular date (cloud-assistant.md section 5.9).
@@ -35,6 +37,48 @@ pub fn next_after_failure(
     }
 }
 
+/// What could not even be begun is tried again so much later.
+const NOT_BEGUN_SECONDS: i64 = 3_600;
+
+/// Sets the next date of a secret whose rotation was due and could not be
+/// begun. That is no failure: the date that was missed is kept, so that
+/// [`overdue_seconds`] goes on counting from it.
+pub fn put_off(schedule: &mut Schedule, now: Timestamp) {
+    let Some(due) = schedule.next.filter(|next| *next <= now) else { return };
+    if !counts_still(schedule) {
+        schedule.missed = Some(due);
+    }
+    schedule.next = Some(now.plus_seconds(NOT_BEGUN_SECONDS));
+}
+
+/// Whether no rotation has ended well since the date that was missed.
+fn counts_still(schedule: &Schedule) -> bool {
+    schedule.missed.is_some_and(|missed| schedule.last.is_none_or(|last| missed > last))
+}
+
+/// For how many seconds a rotation of the secret has been due without having
+/// ended well; `None` while none is. Retries move the next date, not the one
+/// that this counts from, and a secret that rotates by hand only, or waits for
+/// its deletion, is never overdue.
+#[must_use]
+pub fn overdue_seconds(record: &SecretRecord, now: Timestamp) -> Option<u64> {
+    let schedule = &record.schedule;
+    if record.planned_delete.is_some() || schedule.automatic == AutomaticRotation::Disabled {
+        return None;
+    }
+    let mut due = schedule.next?;
+    if let Some(missed) = schedule.missed.filter(|_| counts_still(schedule)) {
+        due = due.min(missed);
+    }
+    if schedule.automatic == AutomaticRotation::Invalid
+        && let Some(interval) = schedule.interval
+    {
+        let from = schedule.last.unwrap_or(record.created);
+        due = due.min(from.plus_seconds(interval.seconds().into()));
+    }
+    u64::try_from(now.seconds_since(due)).ok().filter(|seconds| *seconds > 0)
+}
+
 /// How long to wait before the `tries`th repetition: 10, 20, 40 … seconds, at
 /// most five minutes; at once for the first.
 #[must_use]
@@ -48,6 +92,7 @@ pub fn pause(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{AccountId, RegionId, SecretName, SecretType};
 
     #[test]
     fn the_next_date_lies_within_the_last_tenth_of_the_interval() {
@@ -73,6 +118,84 @@ mod tests {
         assert_eq!([after(1), after(2)], [3_600, 14_400]);
         assert_eq!(after(3), 30 * 86_400);
         assert_eq!(after(u32::MAX), 30 * 86_400);
+    }
+
+    fn record(interval: &str, last: Option<i64>) -> SecretRecord {
+        let at = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
+        let interval = RotationInterval::parse(interval).unwrap();
+        let last = last.map(at);
+        SecretRecord {
+            id: SecretId::from_random(&[7; 16]),
+            account: AccountId::parse("1").unwrap(),
+            region: RegionId::parse("cn-hangzhou").unwrap(),
+            name: SecretName::parse("a").unwrap(),
+            kind: SecretType::Ecs,
+            description: String::new(),
+            created: at(0),
+            updated: at(0),
+            planned_delete: None,
+            ecs: None,
+            schedule: Schedule {
+                automatic: AutomaticRotation::Enabled,
+                interval: Some(interval),
+                next: Some(last.unwrap_or(at(0)).plus_seconds(interval.seconds().into())),
+                last,
+                ..Schedule::OFF
+            },
+            generation: 0,
+            versions: Vec::new(),
+            tags: Vec::new(),
+            revision: 1,
+        }
+    }
+
+    #[test]
+    fn a_secret_is_overdue_from_its_date_on_whatever_retries_do_to_the_date() {
+        let at = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
+        let mut secret = record("6h", None);
+        assert_eq!(overdue_seconds(&secret, at(6)), None);
+        assert_eq!(overdue_seconds(&secret, at(7)), Some(3_600));
+        // Could not be begun, twice.
+        put_off(&mut secret.schedule, at(7));
+        assert_eq!(secret.schedule.next, Some(at(8)));
+        put_off(&mut secret.schedule, at(8));
+        assert_eq!(secret.schedule.next, Some(at(9)));
+        assert_eq!(overdue_seconds(&secret, at(8)), Some(2 * 3_600));
+        // Begun and failed: the next date is that of the lane.
+        secret.schedule.automatic = AutomaticRotation::Invalid;
+        secret.schedule.next = Some(at(13));
+        assert_eq!(overdue_seconds(&secret, at(10)), Some(4 * 3_600));
+        // A good end clears it.
+        secret.schedule.automatic = AutomaticRotation::Enabled;
+        (secret.schedule.last, secret.schedule.next) = (Some(at(10)), Some(at(16)));
+        assert_eq!(overdue_seconds(&secret, at(15)), None);
+        assert_eq!(overdue_seconds(&secret, at(17)), Some(3_600));
+    }
+
+    #[test]
+    fn what_is_not_to_rotate_is_never_overdue_and_is_not_put_off() {
+        let at = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
+        let mut off = record("6h", None);
+        off.schedule.automatic = AutomaticRotation::Disabled;
+        assert_eq!(overdue_seconds(&off, at(100)), None);
+        let mut going = record("6h", None);
+        going.planned_delete = Some(at(200));
+        assert_eq!(overdue_seconds(&going, at(100)), None);
+        let mut early = record("6h", None);
+        let before = early.schedule.clone();
+        put_off(&mut early.schedule, at(5));
+        assert_eq!(early.schedule, before);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_date_overflow() {
+        let mut secret = record("365d", Some(1));
+        for now in [i64::MIN, -1, 0, i64::MAX] {
+            let now = Timestamp::from_millis(now);
+            overdue_seconds(&secret, now);
+            put_off(&mut secret.schedule, now);
+            next_after_failure(&secret.id, RotationInterval::parse("365d").unwrap(), 9, now);
+        }
     }
 
     #[test]

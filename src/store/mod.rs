@@ -12,8 +12,11 @@ pub mod sqlite;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::model::campaign::{CampaignRecord, MemberRecord};
 use crate::model::rotation::RotationRecord;
-use crate::model::{Guarded, RotationId, SecretId, SecretName, SecretRecord, Timestamp, VersionId};
+use crate::model::{
+    CampaignId, Guarded, InstanceId, RotationId, SecretId, SecretName, SecretRecord, Timestamp, VersionId,
+};
 
 /// What a store cannot do, or was kept from doing. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +102,15 @@ pub enum Change {
         /// The version.
         version: VersionId,
     },
+    /// Adds a campaign, or replaces it if it still has the revision named.
+    PutCampaign {
+        /// The campaign.
+        record: Box<CampaignRecord>,
+        /// The same as a guarded row.
+        row: Guarded,
+        /// Its revision in the store; `None` when it is new.
+        expect: Option<u64>,
+    },
     /// Adds or replaces an identity row.
     PutIdentity {
         /// The table.
@@ -109,6 +121,15 @@ pub enum Change {
         row: Guarded,
         /// Whether a row with that key is replaced, instead of being [`StoreError::Exists`].
         replace: bool,
+    },
+    /// Adds a member of a campaign, or replaces it if it still has the revision named.
+    PutMember {
+        /// The member.
+        record: Box<MemberRecord>,
+        /// The same as a guarded row.
+        row: Guarded,
+        /// Its revision in the store; `None` when it is new.
+        expect: Option<u64>,
     },
     /// Adds a rotation, or replaces it if it still has the revision named.
     PutRotation {
@@ -170,6 +191,30 @@ pub struct SecretPage {
     pub rows: Vec<(SecretId, Guarded)>,
 }
 
+/// A secret whose rotation is due, as the copies beside its row tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueSecret {
+    /// The secret.
+    pub id: SecretId,
+    /// Since when.
+    pub due: Timestamp,
+    /// The instance it logs on to.
+    pub instance: InstanceId,
+}
+
+/// A rotation that is not over, as far as the order of work depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRotation {
+    /// The rotation.
+    pub id: RotationId,
+    /// When it may be worked on.
+    pub next_try: Timestamp,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Whether it is not known what is in force there.
+    pub in_doubt: bool,
+}
+
 /// What a store method gives: its answer, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -188,9 +233,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The secrets from the `offset`th on, at most `limit`.
     fn secrets(&self, offset: u64, limit: u32) -> Answer<'_, SecretPage>;
 
+    /// Up to `limit` secrets from the one of that name on, not including it, in
+    /// the order of their names.
+    fn secrets_after<'a>(
+        &'a self,
+        name: Option<&'a SecretName>,
+        limit: u32,
+    ) -> Answer<'a, Vec<(SecretId, Guarded)>>;
+
     /// Secrets whose rotation is due at `now`, the most overdue first, without
-    /// those that have one going on.
-    fn due(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>>;
+    /// those that have one going on; from `after` on, not including it.
+    fn due<'a>(
+        &'a self,
+        now: Timestamp,
+        after: Option<&'a DueSecret>,
+        limit: u32,
+    ) -> Answer<'a, Vec<DueSecret>>;
 
     /// When the next rotation will be due, if any is scheduled.
     fn next_due(&self) -> Answer<'_, Option<Timestamp>>;
@@ -200,6 +258,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// The sealed value of a version.
     fn version<'a>(&'a self, secret: &'a SecretId, version: &'a VersionId) -> Answer<'a, Option<Vec<u8>>>;
+
+    /// Rotations that are not over and may be worked on at `now`, and those
+    /// whose next time lies beyond `horizon`, which no clock that goes right can
+    /// have written.
+    fn workable(&self, now: Timestamp, horizon: Timestamp) -> Answer<'_, Vec<OpenRotation>>;
+
+    /// When the next rotation that is not over may be worked on after `now`.
+    fn next_workable(&self, now: Timestamp) -> Answer<'_, Option<Timestamp>>;
+
+    /// A rotation.
+    fn rotation<'a>(&'a self, id: &'a RotationId) -> Answer<'a, Option<Guarded>>;
 
     /// All rotations that are not over.
     fn open_rotations(&self) -> Answer<'_, Vec<(RotationId, Guarded)>>;
@@ -212,6 +281,20 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// How many rotations begun by hand lie between `since` and now.
     fn rotations_since(&self, since: Timestamp) -> Answer<'_, u64>;
+
+    /// A campaign.
+    fn campaign<'a>(&'a self, id: &'a CampaignId) -> Answer<'a, Option<Guarded>>;
+
+    /// The newest campaigns, newest first; only those that are not over when `open`.
+    fn campaigns(&self, open: bool, limit: u32) -> Answer<'_, Vec<(CampaignId, Guarded)>>;
+
+    /// The members of a campaign from a position on.
+    fn members<'a>(
+        &'a self,
+        campaign: &'a CampaignId,
+        from: u32,
+        limit: u32,
+    ) -> Answer<'a, Vec<(u32, Guarded)>>;
 
     /// All rows of an identity table, by key.
     fn identities(&self, table: IdentityTable) -> Answer<'_, Vec<(String, Guarded)>>;

@@ -232,8 +232,7 @@ impl Action for CreateSecret {
                 automatic: AutomaticRotation::Enabled,
                 interval: Some(interval),
                 next: Some(now.plus_seconds(interval.seconds().into())),
-                last: None,
-                failures: 0,
+                ..Schedule::OFF
             },
             None => Schedule::OFF,
         };

@@ -7,7 +7,8 @@ use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag};
+use crate::model::{Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag, Timestamp};
+use crate::rotation::schedule::overdue_seconds;
 
 /// The metadata of a secret.
 #[derive(Debug)]
@@ -28,6 +29,9 @@ pub(super) struct RotationFields {
     next_rotation_date: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_rotation_date: Option<String>,
+    /// An extension: for how long a rotation has been due without having ended well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation_overdue_seconds: Option<u64>,
 }
 
 impl RotationFields {
@@ -40,7 +44,14 @@ impl RotationFields {
             rotation_interval: schedule.interval.filter(|_| on).map(|i| i.to_string()),
             next_rotation_date: schedule.next.filter(|_| on).map(|t| t.to_string()),
             last_rotation_date: schedule.last.map(|t| t.to_string()),
+            rotation_overdue_seconds: None,
         })
+    }
+
+    /// The same, and how long a rotation has been due.
+    fn described(record: &SecretRecord, now: Timestamp) -> Option<Self> {
+        let fields = Self::of(record)?;
+        Some(Self { rotation_overdue_seconds: overdue_seconds(record, now), ..fields })
     }
 }
 
@@ -152,7 +163,7 @@ impl Action for DescribeSecret {
             create_time: record.created.to_string(),
             update_time: record.updated.to_string(),
             planned_delete_time: record.planned_delete.map(|t| t.to_string()),
-            rotation: RotationFields::of(record),
+            rotation: RotationFields::described(record, services.vault.now()),
             extended_config: extended_config(record),
             tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
         };

@@ -67,6 +67,7 @@ impl Action for UpdateSecretRotationPolicy {
                     return Err(VaultError::Rotating);
                 }
                 record.schedule.failures = 0;
+                record.schedule.missed = None;
                 match self.interval {
                     None => {
                         record.schedule.automatic = AutomaticRotation::Disabled;

@@ -12,6 +12,7 @@ pub(super) struct Rotation {
     pub(super) rotation_interval: Option<String>,
     pub(super) next_rotation_date: Option<String>,
     pub(super) last_rotation_date: Option<String>,
+    pub(super) rotation_overdue_seconds: Option<u64>,
 }
 
 impl Rotation {
@@ -30,8 +31,21 @@ impl Rotation {
             if let Some(next) = &self.next_rotation_date {
                 words.push_str(&format!(", next {next}"));
             }
+            if let Some(seconds) = self.rotation_overdue_seconds {
+                words.push_str(&format!(", overdue by {}", rough(seconds)));
+            }
         }
         Some(words)
+    }
+}
+
+/// A length of time in the largest unit that it has at least two of.
+pub(in crate::cli) fn rough(seconds: u64) -> String {
+    match seconds {
+        172_800.. => format!("{}d", seconds / 86_400),
+        7_200.. => format!("{}h", seconds / 3_600),
+        120.. => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
     }
 }
 
@@ -201,5 +215,7 @@ mod tests {
         let enabled = r#"{"AutomaticRotation":"Enabled","RotationInterval":"604800s","NextRotationDate":"2024-05-13T07:08:09Z"}"#;
         assert_eq!(rotation(enabled).unwrap(), "automatic, every 7d, next 2024-05-13T07:08:09Z");
         assert!(rotation(r#"{"AutomaticRotation":"Invalid"}"#).unwrap().contains("failed"));
+        let late = r#"{"AutomaticRotation":"Enabled","RotationOverdueSeconds":7260}"#;
+        assert_eq!(rotation(late).unwrap(), "automatic, overdue by 2h");
     }
 }

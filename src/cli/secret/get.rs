@@ -187,6 +187,7 @@ fn fields(found: &Found<'_>, data: &SecretBytes, output: &mut Output) -> Result<
         rotation_interval: found.rotation_interval.clone(),
         next_rotation_date: found.next_rotation_date.clone(),
         last_rotation_date: found.last_rotation_date.clone(),
+        rotation_overdue_seconds: None,
     };
     if let Some(words) = rotation.in_words() {
         output.line(&format!("{:<12}{words}", "Rotation"))?;

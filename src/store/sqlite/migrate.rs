@@ -6,7 +6,10 @@ use super::unavailable;
 use crate::store::StoreError;
 
 /// The files of `schema/sqlite`, in order; the first is number 1.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../schema/sqlite/0001_base.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../schema/sqlite/0001_base.sql"),
+    include_str!("../../../schema/sqlite/0002_campaigns.sql"),
+];
 
 /// Brings the schema to the last number this program knows.
 ///

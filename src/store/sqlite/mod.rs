@@ -1,6 +1,7 @@
 //! The store on SQLite: one file, one writer thread that groups concurrent
 //! commits into one transaction and one flush, and a pool of readers.
 
+mod fleet;
 mod migrate;
 mod read;
 mod write;
@@ -11,8 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Answer, Change, FoundSecret, IdentityTable, SecretPage, Store, StoreError};
-use crate::model::{Guarded, RotationId, SecretId, SecretName, Timestamp, VersionId};
+use super::{
+    Answer, Change, DueSecret, FoundSecret, IdentityTable, OpenRotation, SecretPage, Store, StoreError,
+};
+use crate::model::{CampaignId, Guarded, RotationId, SecretId, SecretName, Timestamp, VersionId};
 use crate::runtime::Blocking;
 
 /// How many readers there are at most.
@@ -112,8 +115,23 @@ impl Store for SqliteStore {
         self.read(move |c| read::secrets(c, offset, limit))
     }
 
-    fn due(&self, now: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>> {
-        self.read(move |c| read::due(c, now, limit))
+    fn secrets_after<'a>(
+        &'a self,
+        name: Option<&'a SecretName>,
+        limit: u32,
+    ) -> Answer<'a, Vec<(SecretId, Guarded)>> {
+        let name = name.cloned();
+        self.read(move |c| read::secrets_after(c, name.as_ref(), limit))
+    }
+
+    fn due<'a>(
+        &'a self,
+        now: Timestamp,
+        after: Option<&'a DueSecret>,
+        limit: u32,
+    ) -> Answer<'a, Vec<DueSecret>> {
+        let after = after.cloned();
+        self.read(move |c| fleet::due(c, now, after.as_ref(), limit))
     }
 
     fn next_due(&self) -> Answer<'_, Option<Timestamp>> {
@@ -127,6 +145,38 @@ impl Store for SqliteStore {
     fn version<'a>(&'a self, secret: &'a SecretId, version: &'a VersionId) -> Answer<'a, Option<Vec<u8>>> {
         let (secret, version) = (secret.clone(), version.clone());
         self.read(move |c| read::version(c, secret.as_str(), version.as_str()))
+    }
+
+    fn workable(&self, now: Timestamp, horizon: Timestamp) -> Answer<'_, Vec<OpenRotation>> {
+        self.read(move |c| fleet::workable(c, now, horizon))
+    }
+
+    fn next_workable(&self, now: Timestamp) -> Answer<'_, Option<Timestamp>> {
+        self.read(move |c| fleet::next_workable(c, now))
+    }
+
+    fn rotation<'a>(&'a self, id: &'a RotationId) -> Answer<'a, Option<Guarded>> {
+        let id = id.clone();
+        self.read(move |c| fleet::rotation(c, &id))
+    }
+
+    fn campaign<'a>(&'a self, id: &'a CampaignId) -> Answer<'a, Option<Guarded>> {
+        let id = id.clone();
+        self.read(move |c| fleet::campaign(c, &id))
+    }
+
+    fn campaigns(&self, open: bool, limit: u32) -> Answer<'_, Vec<(CampaignId, Guarded)>> {
+        self.read(move |c| fleet::campaigns(c, open, limit))
+    }
+
+    fn members<'a>(
+        &'a self,
+        campaign: &'a CampaignId,
+        from: u32,
+        limit: u32,
+    ) -> Answer<'a, Vec<(u32, Guarded)>> {
+        let campaign = campaign.clone();
+        self.read(move |c| fleet::members(c, &campaign, from, limit))
     }
 
     fn open_rotations(&self) -> Answer<'_, Vec<(RotationId, Guarded)>> {

@@ -13,15 +13,15 @@ pub(super) enum SecretKey<'a> {
     Name(&'a SecretName),
 }
 
-fn guarded(row: &Row<'_>, from: usize) -> rusqlite::Result<Guarded> {
+pub(super) fn guarded(row: &Row<'_>, from: usize) -> rusqlite::Result<Guarded> {
     Ok(Guarded { body: row.get(from)?, mac: row.get(from + 1)? })
 }
 
-fn keyed(row: &Row<'_>) -> rusqlite::Result<(String, Guarded)> {
+pub(super) fn keyed(row: &Row<'_>) -> rusqlite::Result<(String, Guarded)> {
     Ok((row.get(0)?, guarded(row, 1)?))
 }
 
-fn secret_id(text: &str) -> Result<SecretId, StoreError> {
+pub(super) fn secret_id(text: &str) -> Result<SecretId, StoreError> {
     SecretId::parse(text).ok().ok_or(StoreError::Damaged("secrets.id"))
 }
 
@@ -75,19 +75,28 @@ pub(super) fn secrets(connection: &Connection, offset: u64, limit: u32) -> Resul
     Ok(page)
 }
 
+pub(super) fn secrets_after(
+    connection: &Connection,
+    name: Option<&SecretName>,
+    limit: u32,
+) -> Result<Vec<(SecretId, Guarded)>, StoreError> {
+    let sql = "SELECT id, body, mac FROM secrets WHERE name > ?1 ORDER BY name LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
+    let name = name.map_or("", SecretName::as_str);
+    let rows = statement.query_map(params![name, limit], keyed).map_err(unavailable)?;
+    rows.map(|row| {
+        let (id, row) = row.map_err(unavailable)?;
+        Ok((secret_id(&id)?, row))
+    })
+    .collect()
+}
+
 fn ids(connection: &Connection, sql: &str, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {
     let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
     let rows = statement
         .query_map(params![now.millis(), limit], |row| row.get::<_, String>(0))
         .map_err(unavailable)?;
     rows.map(|row| secret_id(&row.map_err(unavailable)?)).collect()
-}
-
-pub(super) fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {
-    let sql = "SELECT id FROM secrets WHERE next_rotation_ms <= ?1 AND NOT EXISTS \
-               (SELECT 1 FROM rotations r WHERE r.secret_id = secrets.id AND r.over = 0) \
-               ORDER BY next_rotation_ms LIMIT ?2";
-    ids(connection, sql, now, limit)
 }
 
 pub(super) fn expired(

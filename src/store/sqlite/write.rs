@@ -104,6 +104,41 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             let sql = "DELETE FROM versions WHERE secret_id = ?1 AND version_id = ?2";
             one_row(execute(transaction, sql, params![secret.as_str(), version.as_str()])?)
         }
+        Change::PutCampaign { record, row, expect } => {
+            let (id, over) = (record.id.as_str(), record.state.is_over());
+            let revision = integer(record.revision);
+            let done = match expect {
+                None => execute(
+                    transaction,
+                    "INSERT INTO campaigns (id, over, created_ms, revision, body, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![id, over, record.created.millis(), revision, row.body, row.mac],
+                )?,
+                Some(expect) => execute(
+                    transaction,
+                    "UPDATE campaigns SET over = ?2, revision = ?3, body = ?4, mac = ?5 WHERE id = ?1 AND revision = ?6",
+                    params![id, over, revision, row.body, row.mac, integer(*expect)],
+                )?,
+            };
+            one_row(done)
+        }
+        Change::PutMember { record, row, expect } => {
+            let (campaign, position) = (record.campaign.as_str(), record.position);
+            let revision = integer(record.revision);
+            let done = match expect {
+                None => execute(
+                    transaction,
+                    "INSERT INTO campaign_members (campaign_id, position, revision, body, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![campaign, position, revision, row.body, row.mac],
+                )?,
+                Some(expect) => execute(
+                    transaction,
+                    "UPDATE campaign_members SET revision = ?3, body = ?4, mac = ?5 \
+                     WHERE campaign_id = ?1 AND position = ?2 AND revision = ?6",
+                    params![campaign, position, revision, row.body, row.mac, integer(*expect)],
+                )?,
+            };
+            one_row(done)
+        }
         Change::PutIdentity { table, key, row, replace } => {
             let sql = match (table, replace) {
                 (IdentityTable::AccessKeys, false) => {
