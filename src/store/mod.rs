@@ -233,13 +233,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The secrets from the `offset`th on, at most `limit`.
     fn secrets(&self, offset: u64, limit: u32) -> Answer<'_, SecretPage>;
 
-    /// Up to `limit` secrets from the one of that name on, not including it, in
-    /// the order of their names.
-    fn secrets_after<'a>(
+    /// Up to `limit` secrets whose names stand at `from` or after it, byte by
+    /// byte, in the order of their names, which stand beside them.
+    fn secrets_from<'a>(
         &'a self,
-        name: Option<&'a SecretName>,
+        from: &'a str,
         limit: u32,
-    ) -> Answer<'a, Vec<(SecretId, Guarded)>>;
+    ) -> Answer<'a, Vec<(String, SecretId, Guarded)>>;
 
     /// Secrets whose rotation is due at `now`, the most overdue first, without
     /// those that have one going on; from `after` on, not including it.

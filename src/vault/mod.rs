@@ -158,6 +158,32 @@ impl Vault {
         Ok((page.total, records.collect()))
     }
 
+    /// Up to `limit` secrets whose names stand at `from` or after it, and where
+    /// the next page begins, if there is one. Whoever asks has yet to decide
+    /// which of them the caller may know of.
+    ///
+    /// # Errors
+    ///
+    /// The store's trouble. A row that was altered is left out, and named in the log.
+    pub async fn page(
+        &self,
+        from: &str,
+        limit: u32,
+    ) -> Result<(Vec<SecretRecord>, Option<String>), VaultError> {
+        let rows = self.store.secrets_from(from, limit).await?;
+        let is_last = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        // The smallest text after a name: that name with the smallest letter behind it.
+        let next = rows.last().filter(|_| !is_last).map(|(name, _, _)| format!("{name}\0"));
+        let records = rows.iter().filter_map(|(_, id, row)| {
+            self.record(id, row)
+                .inspect_err(
+                    |error| tracing::error!(secret = %id, error = ?error, "a secret is left out of a selection"),
+                )
+                .ok()
+        });
+        Ok((records.collect(), next))
+    }
+
     fn record(&self, id: &SecretId, row: &Guarded) -> Result<SecretRecord, VaultError> {
         let record: SecretRecord = self.integrity.check(SECRETS, id.as_str(), row)?;
         if record.id != *id || record.account != self.account || record.region != self.region {

@@ -60,7 +60,8 @@ struct OneTag {
     tag_value: String,
 }
 
-fn tags(input: &Input<'_>) -> Result<Vec<Tag>, ApiError> {
+/// `Tags`.
+pub(super) fn tags(input: &Input<'_>) -> Result<Vec<Tag>, ApiError> {
     let Some(text) = input.optional("Tags").filter(|t| !t.is_empty()) else { return Ok(Vec::new()) };
     let rule = "The parameter Tags must be a JSON array of at most 20 objects {\"TagKey\":\"…\",\"TagValue\":\"…\"}; \
                 keys and values have up to 128 of letters, digits and / \\ _ - . + = : @, keys do not begin with aliyun or acs:.";

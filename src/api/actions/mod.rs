@@ -5,6 +5,8 @@
 //! be called. Internal deeds (the rotation's own) are other functions and have
 //! no name that a request could say.
 
+mod campaign_plan;
+mod campaigns;
 mod create_secret;
 mod delete_secret;
 mod describe_secret;
@@ -31,11 +33,13 @@ use crate::api::wire::{Answer, Reply};
 use crate::api::{ApiError, wire::Call};
 use crate::audit::{Access, EventAccess, Recorded};
 use crate::identity::{Caller, Directory, Identities};
+use crate::model::campaign::Selector;
 use crate::model::{
     AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId,
     VersionStage,
 };
 use crate::rotation::Rotations;
+use crate::rotation::fleet::Candidate;
 use crate::vault::Vault;
 
 pub use input::Input;
@@ -211,6 +215,16 @@ pub trait Action: Sized + Send + Sync + 'static {
         None
     }
 
+    /// For a call about many secrets: what must be allowed on each of them, and
+    /// which they are. The gate decides them one by one.
+    fn selection(&self) -> Option<(&'static str, &Selector)> {
+        None
+    }
+
+    /// Takes what the gate has decided of each secret of the
+    /// [`selection`](Self::selection).
+    fn select(&mut self, _chosen: Vec<Candidate>) {}
+
     /// The tags that the call would set, for conditions on them.
     fn request_tags(&self) -> &[Tag] {
         &[]
@@ -243,8 +257,9 @@ const fn row<A: Action>() -> Row {
 }
 
 /// Every action there is.
-pub static TABLE: [Row; 25] = [
+pub static TABLE: [Row; 32] = [
     row::<ram_policies::AttachPolicyToUser>(),
+    row::<campaigns::CancelRotationCampaign>(),
     row::<ram_keys::CreateAccessKey>(),
     row::<ram_policies::CreatePolicy>(),
     row::<create_secret::CreateSecret>(),
@@ -253,6 +268,7 @@ pub static TABLE: [Row; 25] = [
     row::<ram_policies::DeletePolicy>(),
     row::<delete_secret::DeleteSecret>(),
     row::<ram_users::DeleteUser>(),
+    row::<campaigns::DescribeRotationCampaign>(),
     row::<describe_secret::DescribeSecret>(),
     row::<ram_policies::DetachPolicyFromUser>(),
     row::<ram_policies::GetPolicy>(),
@@ -261,12 +277,17 @@ pub static TABLE: [Row; 25] = [
     row::<ram_keys::ListAccessKeys>(),
     row::<ram_policies::ListPolicies>(),
     row::<ram_policies::ListPoliciesForUser>(),
+    row::<campaigns::ListRotationCampaigns>(),
     row::<list_secret_version_ids::ListSecretVersionIds>(),
     row::<list_secrets::ListSecrets>(),
     row::<ram_users::ListUsers>(),
+    row::<campaigns::PauseRotationCampaign>(),
+    row::<campaign_plan::PlanRotationCampaign>(),
     row::<put_secret_value::PutSecretValue>(),
     row::<restore_secret::RestoreSecret>(),
+    row::<campaigns::ResumeRotationCampaign>(),
     row::<rotate_secret::RotateSecret>(),
+    row::<campaign_plan::StartRotationCampaign>(),
     row::<ram_keys::UpdateAccessKey>(),
     row::<update_secret_rotation_policy::UpdateSecretRotationPolicy>(),
 ];

@@ -6,8 +6,10 @@ use crate::api::wire::Call;
 use crate::api::{AccessDeniedDetail, ApiError};
 use crate::audit::AuthorizationDecision;
 use crate::identity::Caller;
-use crate::model::Tag;
+use crate::model::campaign::Selector;
+use crate::model::{Arn, Tag};
 use crate::ram::{Context, Decision, Entry, Layer, Request, Value, decide};
+use crate::rotation::fleet::Candidate;
 use crate::vault::VaultError;
 
 /// The answers to the questions of one call.
@@ -101,6 +103,10 @@ pub(super) const fn recorded(decision: &Decision) -> AuthorizationDecision {
     }
 }
 
+/// What must be allowed to see the names of all secrets.
+const LIST: &str = "kms:ListSecrets";
+/// Secrets that are read at once when many are decided.
+const SELECTED_AT_ONCE: u32 = 500;
 /// Keys of a request at most: fixed ones and tags.
 const FIXED_KEYS: usize = 6;
 
@@ -129,23 +135,7 @@ impl Gate {
             },
         };
         let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
-        let asked: &[Tag] = action.request_tags();
-        let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
-        entries.push(Entry::new("acs:SourceIp", Value::Ip(source_address(call))));
-        entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
-        entries.push(Entry::new("acs:CurrentTime", time(call)));
-        entries.push(Entry::new("acs:PrincipalArn", Value::Text(&caller.principal_arn)));
-        if let Some(agent) = call.user_agent() {
-            entries.push(Entry::new("acs:UserAgent", Value::Text(agent)));
-        }
-        for tag in tags {
-            entries.push(Entry::tagged("acs:ResourceTag", &tag.key, &tag.value));
-            entries.push(Entry::tagged("kms:tag", &tag.key, &tag.value));
-        }
-        for tag in asked {
-            entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
-            entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
-        }
+        let mut entries = entries(call, caller, tags, action.request_tags());
         let ask = |entries: &[Entry<'_>]| -> Vec<(Question, Decision)> {
             let context = Context::new(entries);
             let decided = questions.iter().map(|question| {
@@ -170,6 +160,70 @@ impl Gate {
         });
         let shown = shown.filter(|shown| shown.iter().any(|(_, decision)| !decision.is_allow()));
         Decided { checks, shown, set_version: caller.directory_version, unknown }
+    }
+}
+
+/// What the conditions of policies may ask about a call: the keys of ram.md
+/// section 1.6 that this appliance can know. `tags` are those of the secret.
+fn entries<'a>(call: &'a Call, caller: &'a Caller, tags: &'a [Tag], asked: &'a [Tag]) -> Vec<Entry<'a>> {
+    let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
+    entries.push(Entry::new("acs:SourceIp", Value::Ip(source_address(call))));
+    entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
+    entries.push(Entry::new("acs:CurrentTime", time(call)));
+    entries.push(Entry::new("acs:PrincipalArn", Value::Text(&caller.principal_arn)));
+    if let Some(agent) = call.user_agent() {
+        entries.push(Entry::new("acs:UserAgent", Value::Text(agent)));
+    }
+    for tag in tags {
+        entries.push(Entry::tagged("acs:ResourceTag", &tag.key, &tag.value));
+        entries.push(Entry::tagged("kms:tag", &tag.key, &tag.value));
+    }
+    for tag in asked {
+        entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
+        entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
+    }
+    entries
+}
+
+fn is_allowed(call: &Call, caller: &Caller, action: &str, resource: &Arn, tags: &[Tag]) -> bool {
+    let entries = entries(call, caller, tags, &[]);
+    let context = Context::new(&entries);
+    let request = Request {
+        principal: &caller.principal,
+        action,
+        resource: resource.as_str(),
+        resource_group: None,
+        context: &context,
+    };
+    decide(&caller.policies, None, &request).is_allow()
+}
+
+impl Gate {
+    /// Decides `right` on every secret that a call selects, each by itself and
+    /// by its own tags, so that a deny on one of them holds whatever is allowed
+    /// on the rest. The names of those that are denied are shown only to who may
+    /// list all secrets.
+    pub(super) async fn choose(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        right: &'static str,
+        selector: &Selector,
+    ) -> Result<Vec<Candidate>, VaultError> {
+        let (region, account) = (&self.scope.region, &self.scope.account);
+        let lists = is_allowed(call, caller, LIST, &Arn::secret_container(region, account), &[]);
+        let mut chosen = Vec::new();
+        let mut from = Some(selector.prefix.clone());
+        while let Some(start) = from {
+            let (records, next) = self.services.vault.page(&start, SELECTED_AT_ONCE).await?;
+            from = next.filter(|next| next.starts_with(&selector.prefix));
+            for secret in records.into_iter().filter(|secret| selector.takes(secret)) {
+                let resource = Arn::secret(region, account, &secret.name);
+                let permitted = is_allowed(call, caller, right, &resource, &secret.tags);
+                chosen.push(Candidate { shown: permitted || lists, permitted, secret });
+            }
+        }
+        Ok(chosen)
     }
 }
 

@@ -163,7 +163,7 @@ impl Gate {
         };
         let input = Input { parameters: signed.parameters, scope: &self.scope };
         let dry_run = is_dry_run::<A>(&input);
-        let action = match A::parse(&input) {
+        let mut action = match A::parse(&input) {
             Ok(action) => action,
             Err(error) if dry_run => {
                 return self.refusal(&facts, as_dry_run(error, "ValidationError", 400)).await;
@@ -183,6 +183,12 @@ impl Gate {
             }
             Some(error) => return self.refusal(&facts, error).await,
             None => {}
+        }
+        if let Some((right, selector)) = action.selection() {
+            match self.choose(call, signed.caller, right, selector).await {
+                Ok(chosen) => action.select(chosen),
+                Err(error) => return self.refusal(&facts, error.into()).await,
+            }
         }
         let access = match A::SPEC.access {
             EventAccess::Read => self.recorder.read(),

@@ -34,6 +34,19 @@ impl WaveCount {
         self.stuck + self.done + self.failed + self.skipped
     }
 
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting + other.waiting,
+            begun: self.begun + other.begun,
+            stuck: self.stuck + other.stuck,
+            done: self.done + other.done,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+
     /// Those that are not as they should be.
     #[must_use]
     pub const fn troubled(self) -> u32 {
@@ -115,6 +128,15 @@ pub(super) fn decide(campaign: &CampaignRecord, counts: &[WaveCount], now: Times
         return Decision::Begin;
     }
     Decision::Wait(windows.iter().map(|window| window.next_start(now)).min())
+}
+
+/// Until when a campaign begins nothing because of a pause or its windows.
+#[must_use]
+pub fn waits_until(campaign: &CampaignRecord, counts: &[WaveCount], now: Timestamp) -> Option<Timestamp> {
+    match decide(campaign, counts, now) {
+        Decision::Wait(until) => until,
+        Decision::Begin | Decision::Finish | Decision::Halt | Decision::NextWave => None,
+    }
 }
 
 /// Whether more have failed than are borne. In the canary wave none is.

@@ -29,7 +29,7 @@ use crate::vault::VaultError;
 
 use decide::{Decision, decide};
 
-pub use decide::{WaveCount, count};
+pub use decide::{WaveCount, count, waits_until};
 pub use plan::{Candidate, LeftOut, Plan, Why};
 
 /// Members that wait for their turn at once.

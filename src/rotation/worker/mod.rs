@@ -257,7 +257,7 @@ impl Rotations {
             self.record_begun(access, &entry.record, id.as_str(), &version, failed.as_ref()).await?;
             if let Some(fault) = fault {
                 tracing::warn!(secret = %entry.record.name, fault, "a scheduled rotation was not begun now");
-                self.rest(id);
+                self.leave_alone(id);
             }
             Ok::<_, LedgerError>(if is_begun { self.open_rotation_of(id).await? } else { None })
         };
@@ -265,7 +265,7 @@ impl Rotations {
             Ok(rotation) => rotation,
             Err(error) => {
                 tracing::error!(secret = %id, error = ?error, "begin a scheduled rotation");
-                self.rest(id);
+                self.leave_alone(id);
                 None
             }
         }
@@ -273,7 +273,7 @@ impl Rotations {
 
     /// A secret whose rotation the vault itself could not begin is left alone
     /// for a minute, then for longer.
-    fn rest(&self, id: &SecretId) {
+    fn leave_alone(&self, id: &SecretId) {
         let [first, most] = REST_SECONDS;
         let mut look = self.work.look();
         let seconds = look.resting.get(id).map_or(first, |(_, seconds)| (seconds * 2).min(most));

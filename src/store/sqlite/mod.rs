@@ -115,13 +115,13 @@ impl Store for SqliteStore {
         self.read(move |c| read::secrets(c, offset, limit))
     }
 
-    fn secrets_after<'a>(
+    fn secrets_from<'a>(
         &'a self,
-        name: Option<&'a SecretName>,
+        from: &'a str,
         limit: u32,
-    ) -> Answer<'a, Vec<(SecretId, Guarded)>> {
-        let name = name.cloned();
-        self.read(move |c| read::secrets_after(c, name.as_ref(), limit))
+    ) -> Answer<'a, Vec<(String, SecretId, Guarded)>> {
+        let from = from.to_owned();
+        self.read(move |c| read::secrets_from(c, &from, limit))
     }
 
     fn due<'a>(

@@ -75,18 +75,20 @@ pub(super) fn secrets(connection: &Connection, offset: u64, limit: u32) -> Resul
     Ok(page)
 }
 
-pub(super) fn secrets_after(
+pub(super) fn secrets_from(
     connection: &Connection,
-    name: Option<&SecretName>,
+    from: &str,
     limit: u32,
-) -> Result<Vec<(SecretId, Guarded)>, StoreError> {
-    let sql = "SELECT id, body, mac FROM secrets WHERE name > ?1 ORDER BY name LIMIT ?2";
+) -> Result<Vec<(String, SecretId, Guarded)>, StoreError> {
+    let sql = "SELECT name, id, body, mac FROM secrets WHERE name >= ?1 ORDER BY name LIMIT ?2";
     let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
-    let name = name.map_or("", SecretName::as_str);
-    let rows = statement.query_map(params![name, limit], keyed).map_err(unavailable)?;
+    let row = |row: &Row<'_>| -> rusqlite::Result<(String, String, Guarded)> {
+        Ok((row.get(0)?, row.get(1)?, guarded(row, 2)?))
+    };
+    let rows = statement.query_map(params![from, limit], row).map_err(unavailable)?;
     rows.map(|row| {
-        let (id, row) = row.map_err(unavailable)?;
-        Ok((secret_id(&id)?, row))
+        let (name, id, row) = row.map_err(unavailable)?;
+        Ok((name, secret_id(&id)?, row))
     })
     .collect()
 }
