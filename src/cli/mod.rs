@@ -22,6 +22,7 @@ mod plugin;
 mod policy;
 mod profile;
 mod public_key;
+mod rotate;
 mod secret;
 mod server;
 mod table;
@@ -54,7 +55,7 @@ Exit codes:
   3  not reachable, or not ready   7  the output could not be written
   8  the token refuses the PIN: do not start again before it is corrected
 
-Connection of secret, user, key and policy: flags, then the profile that --profile or
+Connection of rotate, secret, user, key and policy: flags, then the profile that --profile or
 STRONGROOM_PROFILES names, then the environment (STRONGROOM_ENDPOINT, STRONGROOM_CA_FILE,
 STRONGROOM_REGION, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET,
 ALIBABA_CLOUD_SECURITY_TOKEN), then the profile \"default\" of ~/.strongroom/profiles.toml.
@@ -98,6 +99,8 @@ Example:
     Plugin(plugin::PluginCommand),
     /// Policies, which say what users may do
     Policy(policy::PolicyArgs),
+    /// Rotate many secrets in waves
+    Rotate(rotate::RotateArgs),
     /// Secrets and their versions
     Secret(secret::SecretArgs),
     /// Serve the API until told to stop
@@ -151,6 +154,7 @@ fn run(command: Command, output: &mut Output) -> Result<Exit, CliError> {
         Command::Key(args) => done(client()?.block_on(key::run(args, output))),
         Command::Plugin(command) => done(client()?.block_on(plugin::run(&command, output))),
         Command::Policy(args) => done(client()?.block_on(policy::run(args, output))),
+        Command::Rotate(args) => client()?.block_on(rotate::run(args, output)),
         Command::Secret(args) => done(client()?.block_on(secret::run(args, output))),
         Command::Serve(args) => done(appliance()?.block_on(server::serve(&args))),
         Command::User(args) => done(client()?.block_on(user::run(args, output))),

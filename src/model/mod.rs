@@ -20,8 +20,8 @@ pub use chain::error_chain;
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use guarded::Guarded;
 pub use ids::{
-    AccessKeyId, AccountId, Arn, CampaignId, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId, RotationId,
-    SecretId, SecretName, UserName, VersionId,
+    AccessKeyId, AccountId, Arn, CampaignId, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId,
+    RotationId, SecretId, SecretName, UserName, VersionId,
 };
 pub use interval::{InvalidInterval, RotationInterval};
 pub use sealed::{Binding, Recipient, Sealed, SealedFormatError};

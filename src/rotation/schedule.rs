@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{
-    AutomaticRotation, RotationInterval, Schedule, SecretId, SecretRecord, Timestamp,
-};
+use crate::model::{AutomaticRotation, RotationInterval, Schedule, SecretId, SecretRecord, Timestamp};
 
 /// After a failed scheduled rotation: an hour, four hours, then the next
 /// regular date (cloud-assistant.md section 5.9).

@@ -235,11 +235,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Up to `limit` secrets whose names stand at `from` or after it, byte by
     /// byte, in the order of their names, which stand beside them.
-    fn secrets_from<'a>(
-        &'a self,
-        from: &'a str,
-        limit: u32,
-    ) -> Answer<'a, Vec<(String, SecretId, Guarded)>>;
+    fn secrets_from<'a>(&'a self, from: &'a str, limit: u32) -> Answer<'a, Vec<(String, SecretId, Guarded)>>;
 
     /// Secrets whose rotation is due at `now`, the most overdue first, without
     /// those that have one going on; from `after` on, not including it.

@@ -7,6 +7,7 @@ use crate::authorisation::sound_call;
 use crate::harness::Appliance;
 
 /// What is wrong with a parameter, and how it may be.
+#[derive(Clone)]
 struct Parameter {
     name: &'static str,
     /// It must be there.
@@ -57,6 +58,26 @@ const SECRET_DATA: Parameter = required("SecretData", &[""], 30_720);
 const DATA_TYPE: Parameter = optional("SecretDataType", &["", "Text", "json"], 16);
 const PAGE_NUMBER: Parameter = optional("PageNumber", NUMBER, 16);
 const PAGE_SIZE: Parameter = optional("PageSize", &["0", "101", "-1", "x", ""], 16);
+const CAMPAIGN_ID: Parameter = required("CampaignId", &["", "a b", "a/b", "ü", "a\u{0}", "a.b"], 40);
+const AMOUNT: &[&str] = &["", "%", "-1", "101%", "1.5%", "100001", " 5", "five"];
+
+/// What PlanRotationCampaign and StartRotationCampaign have in common.
+fn campaign() -> Vec<Parameter> {
+    vec![
+        required("NamePrefix", &["a b", "ü", "a\u{0}", "a\nb"], 192),
+        optional("Tags", &["x", "{}", r#"[{"TagKey":"a"}]"#, r#"[{"TagKey":"","TagValue":"a"}]"#], 4_000),
+        optional("Canary", &["-1", "1001", "x", ""], 8),
+        optional("WaveSize", AMOUNT, 8),
+        optional("MaxFailures", AMOUNT, 8),
+        optional("PauseSeconds", &["-1", "604801", "x", ""], 8),
+        optional(
+            "Windows",
+            &["", "x", "{}", "[1]", r#"["Sat 01:00-05:00"]"#, r#"["Someday 01:00-05:00 Z"]"#],
+            4_000,
+        ),
+    ]
+}
+
 const MAX_ITEMS: Parameter = optional("MaxItems", &["0", "1001", "-1", "x", ""], 16);
 
 fn parameters(action: &str) -> Vec<Parameter> {
@@ -153,6 +174,15 @@ fn parameters(action: &str) -> Vec<Parameter> {
         "RotateSecret" => vec![SECRET_NAME, VERSION_ID],
         "UpdateAccessKey" => vec![OWN_NAME, KEY_ID, required("Status", &["", "active", "Off"], 16)],
         "UpdateSecretRotationPolicy" => vec![SECRET_NAME, required("EnableAutomaticRotation", BOOLEAN, 8)],
+        "CancelRotationCampaign"
+        | "DescribeRotationCampaign"
+        | "PauseRotationCampaign"
+        | "ResumeRotationCampaign" => vec![CAMPAIGN_ID],
+        "ListRotationCampaigns" => vec![optional("MaxItems", &["0", "101", "-1", "x", ""], 16)],
+        "PlanRotationCampaign" => campaign(),
+        "StartRotationCampaign" => {
+            [vec![CAMPAIGN_ID, optional("PlanDigest", &["", "x"], 64)], campaign()].concat()
+        }
         other => panic!("the action {other} has no row in the tests of parameters"),
     }
 }

@@ -235,12 +235,11 @@ impl Action for StartRotationCampaign {
             return Err(crate::rotation::fleet::CampaignError::Changed.into());
         }
         let started_by = caller.user.as_str();
-        rotations.start_campaign(access, self.id.clone(), started_by, selector, course, &plan.members).await?;
+        rotations
+            .start_campaign(access, self.id.clone(), started_by, selector, course, &plan.members)
+            .await?;
         let (record, members) = rotations.campaign(&self.id).await?;
-        let body = Described {
-            request_id,
-            campaign: described(&record, &members, services.vault.now()),
-        };
+        let body = Described { request_id, campaign: described(&record, &members, services.vault.now()) };
         Ok(Done {
             answer: Answer::json(&body, &[])?,
             version: None,

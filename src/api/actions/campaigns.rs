@@ -129,8 +129,9 @@ pub(super) fn described<'a>(
 ) -> CampaignBody<'a> {
     let counts = fleet::count(record.waves.len(), members);
     let total = counts.iter().fold(WaveCount::default(), |sum, count| sum.plus(*count));
-    let is_trouble =
-        |m: &&MemberRecord| matches!(m.state, MemberState::Stuck | MemberState::Failed | MemberState::Skipped);
+    let is_trouble = |m: &&MemberRecord| {
+        matches!(m.state, MemberState::Stuck | MemberState::Failed | MemberState::Skipped)
+    };
     let troubles = members.iter().filter(is_trouble).map(|member| TroubleBody {
         secret_name: member.name.as_str(),
         instance_id: member.instance.as_str(),

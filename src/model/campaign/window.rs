@@ -12,7 +12,9 @@ const NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// A text that is no window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a window is written as days, a time and an offset from UTC, such as `Sat,Sun 01:00-05:00 +08:00` or `daily 22:00-04:00 Z`")]
+#[error(
+    "a window is written as days, a time and an offset from UTC, such as `Sat,Sun 01:00-05:00 +08:00` or `daily 22:00-04:00 Z`"
+)]
 pub struct InvalidWindow;
 
 /// When rotations of a campaign may be begun, each week anew.
@@ -139,7 +141,8 @@ fn read_offset(text: &str) -> Result<i16, InvalidWindow> {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named: Vec<&str> = NAMES.into_iter().zip(self.days).filter_map(|(n, on)| on.then_some(n)).collect();
+        let named: Vec<&str> =
+            NAMES.into_iter().zip(self.days).filter_map(|(n, on)| on.then_some(n)).collect();
         let days = if named.len() == 7 { "daily".to_owned() } else { named.join(",") };
         let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
         write!(f, "{days} {}-{} ", clock(self.from), clock(self.to))?;
@@ -177,9 +180,17 @@ mod tests {
             assert_eq!(Window::parse(text).unwrap().to_string(), text);
         }
         for bad in [
-            "", "Sat 01:00-05:00", "Sat 1:00-05:00 Z", "Sat 05:00-05:00 Z", "Someday 01:00-02:00 Z",
-            "Sat 01:00-25:00 Z", "Sat 24:00-01:00 Z", "Sat 01:00-02:00 +15:00", "Sat 01:00-02:00 CET",
-            "Sat 01:00-02:00 Z more", "Sat, 01:00-02:00 Z",
+            "",
+            "Sat 01:00-05:00",
+            "Sat 1:00-05:00 Z",
+            "Sat 05:00-05:00 Z",
+            "Someday 01:00-02:00 Z",
+            "Sat 01:00-25:00 Z",
+            "Sat 24:00-01:00 Z",
+            "Sat 01:00-02:00 +15:00",
+            "Sat 01:00-02:00 CET",
+            "Sat 01:00-02:00 Z more",
+            "Sat, 01:00-02:00 Z",
         ] {
             assert_eq!(Window::parse(bad), Err(InvalidWindow), "{bad}");
         }
@@ -187,8 +198,12 @@ mod tests {
 
     #[test]
     fn the_next_start_is_the_first_minute_inside_over_a_whole_fortnight() {
-        for text in ["Sat,Sun 01:00-05:00 +08:00", "daily 22:00-04:00 Z", "Thu 23:30-00:30 -11:00", "Mon 00:00-24:00 +14:00"]
-        {
+        for text in [
+            "Sat,Sun 01:00-05:00 +08:00",
+            "daily 22:00-04:00 Z",
+            "Thu 23:30-00:30 -11:00",
+            "Mon 00:00-24:00 +14:00",
+        ] {
             let window = Window::parse(text).unwrap();
             let mut inside = 0;
             for minute in (0..14 * DAY_MINUTES).step_by(7) {

@@ -115,7 +115,8 @@ fn check(campaign: &CampaignRecord, counts: &[WaveCount]) {
 
 #[test]
 fn a_campaign_that_does_not_run_begins_nothing() {
-    for state in [CampaignState::Paused, CampaignState::Halted, CampaignState::Cancelled, CampaignState::Done] {
+    for state in [CampaignState::Paused, CampaignState::Halted, CampaignState::Cancelled, CampaignState::Done]
+    {
         let mut campaign = campaign(&[2], Amount::Count(0), 0);
         campaign.state = state;
         let counts = counted(&[MemberState::Waiting, MemberState::Failed], &[2]);

@@ -90,7 +90,8 @@ impl Rotations {
             return Ok(Begun::Rotation(Box::new(rotation)));
         }
         if secret.planned_delete.is_some() {
-            let why = reason("InDeletion", "The secret is scheduled for deletion: restore it to have it rotated.");
+            let why =
+                reason("InDeletion", "The secret is scheduled for deletion: restore it to have it rotated.");
             return Ok(Begun::Never(MemberState::Skipped, why));
         }
         if secret.at_stage(&VersionStage::Pending).is_some() {
@@ -116,7 +117,8 @@ impl Rotations {
                 Begun::Never(MemberState::Skipped, why)
             }
             RotationError::Vault(_) | RotationError::Material | RotationError::NoCloud => {
-                let text = "The vault cannot begin rotations now: look at its log, the token and the database.";
+                let text =
+                    "The vault cannot begin rotations now: look at its log, the token and the database.";
                 Begun::Later(reason("VaultTrouble", text))
             }
             other => Begun::Never(MemberState::Failed, reason("NotBegun", &format!("{other}."))),
@@ -169,7 +171,9 @@ impl Rotations {
                 State::Failed => MemberState::Failed,
                 State::Stuck => MemberState::Stuck,
                 // The labels have moved: what is left is to remove the old key.
-                State::Committed | State::Finalizing if member.state == MemberState::Stuck => MemberState::Begun,
+                State::Committed | State::Finalizing if member.state == MemberState::Stuck => {
+                    MemberState::Begun
+                }
                 _ => continue,
             };
             if state != member.state {

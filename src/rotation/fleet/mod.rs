@@ -324,7 +324,8 @@ impl Rotations {
             let job = Job::Member(id.clone(), member.position);
             if self.is_enqueued(&job) {
                 ahead += 1;
-            } else if ahead < AHEAD && live.later.get(&member.position).is_none_or(|later| later.from <= now) {
+            } else if ahead < AHEAD && live.later.get(&member.position).is_none_or(|later| later.from <= now)
+            {
                 self.enqueue(job, &member.instance, live.record.created);
                 ahead += 1;
             }

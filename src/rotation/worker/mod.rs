@@ -237,7 +237,8 @@ impl Rotations {
             let entry = self.vault.find_by_id(id).await?;
             let version = VersionId::from_random(self.vault.random_id()?);
             let access = self.record_beginning(&entry.record, id.as_str()).await?;
-            let begun = self.begin(&access, &entry.record.name, version.clone(), Trigger::Scheduled, None).await;
+            let begun =
+                self.begin(&access, &entry.record.name, version.clone(), Trigger::Scheduled, None).await;
             let mut fault = None;
             let failed = match begun {
                 Ok(_) => None,

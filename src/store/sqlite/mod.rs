@@ -115,11 +115,7 @@ impl Store for SqliteStore {
         self.read(move |c| read::secrets(c, offset, limit))
     }
 
-    fn secrets_from<'a>(
-        &'a self,
-        from: &'a str,
-        limit: u32,
-    ) -> Answer<'a, Vec<(String, SecretId, Guarded)>> {
+    fn secrets_from<'a>(&'a self, from: &'a str, limit: u32) -> Answer<'a, Vec<(String, SecretId, Guarded)>> {
         let from = from.to_owned();
         self.read(move |c| read::secrets_from(c, &from, limit))
     }
