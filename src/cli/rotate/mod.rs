@@ -299,9 +299,10 @@ async fn watch(id: &CampaignId, connection: &Connection, output: &mut Output) ->
         if output.is_json() {
             let line = json!({ "CampaignId": id, "State": campaign.state, "Wave": campaign.wave,
                 "Total": campaign.total, "WaitsUntil": campaign.waits_until });
-            if told != line.to_string() && !stopped {
+            let text = line.to_string();
+            if told != text && !stopped {
                 output.json(&line)?;
-                told = line.to_string();
+                told = text;
             }
         }
         show::progress(&bar, &campaign);

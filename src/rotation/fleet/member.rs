@@ -121,7 +121,14 @@ impl Rotations {
                     "The vault cannot begin rotations now: look at its log, the token and the database.";
                 Begun::Later(reason("VaultTrouble", text))
             }
-            other => Begun::Never(MemberState::Failed, reason("NotBegun", &format!("{other}."))),
+            other @ (RotationError::NotDue
+            | RotationError::NotManaged
+            | RotationError::NoKeysOnWindows
+            | RotationError::NotOpen
+            | RotationError::NotInDoubt(_)
+            | RotationError::Throttled { .. }) => {
+                Begun::Never(MemberState::Failed, reason("NotBegun", &format!("{other}.")))
+            }
         })
     }
 
@@ -174,7 +181,15 @@ impl Rotations {
                 State::Committed | State::Finalizing if member.state == MemberState::Stuck => {
                     MemberState::Begun
                 }
-                _ => continue,
+                State::Staged
+                | State::Sending
+                | State::Sent
+                | State::Unknown
+                | State::Applied
+                | State::Verified
+                | State::Committed
+                | State::Finalizing
+                | State::Fencing => continue,
             };
             if state != member.state {
                 let trouble = rotation.trouble.filter(|_| state != MemberState::Done);

@@ -161,9 +161,7 @@ fn ten_thousand_due_within_an_hour_are_served_without_storm_or_starvation() {
             };
             if nature(lane) == Nature::Sound {
                 let Job::Begin(id) = &turn.job else { panic!() };
-                let number = (0..8).fold(0_usize, |n, i| {
-                    n * 256 + usize::from_str_radix(&id.as_str()[i * 2..i * 2 + 2], 16).unwrap()
-                });
+                let number = usize::from_str_radix(id.as_str().get(..16).unwrap(), 16).unwrap();
                 waited.insert(number, now - due(number));
             }
             running.push((now + seconds, turn));
