@@ -23,6 +23,9 @@ pub(crate) struct Account {
     pub(crate) shell: String,
     /// The password is in `/etc/shadow`.
     pub(crate) shadowed: bool,
+    /// Nobody else belongs to the primary group, neither by `/etc/passwd` nor
+    /// by `/etc/group`.
+    pub(crate) has_own_group: bool,
 }
 
 /// A line of shadow(5). Days count from 1970.
@@ -44,6 +47,17 @@ impl Shadow {
     /// Whether the account is closed on the day `today`.
     pub(crate) fn is_expired(&self, today: i64) -> bool {
         self.expires.is_some_and(|day| day >= 0 && today >= day)
+    }
+
+    /// Whether the password expired so long ago that PAM closes the account,
+    /// until somebody sets another (`pam_unix`, shadow(5) field 7).
+    pub(crate) fn is_inactive(&self, today: i64) -> bool {
+        match (self.changed, self.max_days, self.inactive_days) {
+            (Some(changed), Some(max), Some(inactive)) if max >= 0 && inactive >= 0 => {
+                today.saturating_sub(changed) > max.saturating_add(inactive)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the password must be changed before any login goes on, which
@@ -71,7 +85,7 @@ pub(crate) struct Group {
 /// Where the file cannot be read.
 pub(crate) fn account(host: &Host, user: &UserName) -> io::Result<Option<Account>> {
     let content = host.read("/etc/passwd")?;
-    Ok(lines(&content, user.as_str()).find_map(|fields| match *fields.as_slice() {
+    let account = lines(&content, user.as_str()).find_map(|fields| match *fields.as_slice() {
         [name, password, uid, gid, _, home, shell] => Some(Account {
             name: name.to_owned(),
             uid: uid.parse().ok()?,
@@ -79,9 +93,43 @@ pub(crate) fn account(host: &Host, user: &UserName) -> io::Result<Option<Account
             home: home.to_owned(),
             shell: shell.to_owned(),
             shadowed: password == "x",
+            has_own_group: false,
         }),
         _ => None,
-    }))
+    });
+    let Some(account) = account else {
+        return Ok(None);
+    };
+    let has_own_group = is_alone(&content, &account) && has_no_other_members(host, &account);
+    Ok(Some(Account { has_own_group, ..account }))
+}
+
+/// Whether no line of passwd(5) gives the account's primary group to another.
+fn is_alone(passwd: &[u8], account: &Account) -> bool {
+    let gid = account.gid.to_string();
+    passwd.split(|b| *b == b'\n').map(|line| line.split(|b| *b == b':').collect::<Vec<_>>()).all(|fields| {
+        match *fields.as_slice() {
+            [name, _, _, group, ..] => group != gid.as_bytes() || name == account.name.as_bytes(),
+            _ => true,
+        }
+    })
+}
+
+/// Whether `/etc/group` knows the account's primary group, and gives it to
+/// nobody else.
+fn has_no_other_members(host: &Host, account: &Account) -> bool {
+    let content = host.read("/etc/group").unwrap_or_default();
+    let gid = account.gid.to_string();
+    let mut members = content
+        .split(|b| *b == b'\n')
+        .filter_map(|line| str::from_utf8(line).ok())
+        .filter_map(|line| match *line.split(':').collect::<Vec<_>>().as_slice() {
+            [_, _, group, members] if group == gid => Some(members),
+            _ => None,
+        })
+        .peekable();
+    members.peek().is_some()
+        && members.flat_map(|members| members.split(',')).all(|name| name.is_empty() || name == account.name)
 }
 
 /// The first line of `/etc/shadow` for `user`.
@@ -181,6 +229,21 @@ mod tests {
         assert!(!line("b").is_expired(99) && line("b").is_expired(100));
         assert!(!line("c").is_expired(today) && !line("c").must_change(today));
         assert_eq!(line("b").inactive_days, Some(5));
+        assert!(!line("b").is_inactive(35) && line("b").is_inactive(36));
+        assert!(!line("a").is_inactive(today) && !line("c").is_inactive(today));
+    }
+
+    #[test]
+    fn a_group_is_the_users_own_if_nobody_else_is_in_it() {
+        let of = |passwd: &str, group: &str| {
+            let (_folder, host) = host(&[("passwd", passwd), ("group", group)]);
+            account(&host, &user("ann")).expect("read").expect("there").has_own_group
+        };
+        let ann = "ann:x:7:7::/:\n";
+        assert!(of(ann, "ann:x:7:\n") && of(ann, "x:x:8:bob\nann:x:7:ann\n"));
+        assert!(!of(ann, "ann:x:7:bob\n") && !of(ann, "ann:x:7:\nbis:x:7:bob\n"));
+        assert!(!of(ann, "x:x:8:\n"), "a group that nobody knows");
+        assert!(!of(&format!("bob:x:8:7::/:\n{ann}"), "ann:x:7:\n"));
     }
 
     #[test]
@@ -193,6 +256,7 @@ mod tests {
             home: "/".to_owned(),
             shell: String::new(),
             shadowed: true,
+            has_own_group: false,
         };
         let names: Vec<String> =
             groups(&host, &account).expect("read").into_iter().map(|group| group.name).collect();

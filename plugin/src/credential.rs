@@ -121,6 +121,9 @@ pub(crate) trait Credential {
     /// Takes the surplus of the new credential out.
     fn tidy(&self, known: &Known) -> Removal;
 
+    /// What still stands in the way of a logon after the change, in one word.
+    fn remark(&self) -> Option<&'static str>;
+
     /// Reads what a change would overwrite.
     ///
     /// # Errors

@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{IFlags, OFlags};
 
 use crate::crash;
 
@@ -85,6 +86,13 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
+}
+
+/// Whether a file or folder may not be replaced by anybody (chattr(1), `i` and
+/// `a`); false where the file system knows no such thing.
+pub(crate) fn is_frozen(file: impl AsFd) -> bool {
+    let frozen = IFlags::IMMUTABLE | IFlags::APPEND;
+    rustix::fs::ioctl_getflags(file).is_ok_and(|flags| flags.intersects(frozen))
 }
 
 /// Makes a new name in the folder of `path` outlast a loss of power.

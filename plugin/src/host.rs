@@ -66,19 +66,16 @@ impl Host {
         self.path(path).exists()
     }
 
+    /// Whether this is Debian or made from it, going by os-release(5).
+    pub(crate) fn is_debian(&self) -> bool {
+        let names = format!("{} {}", self.release("ID"), self.release("ID_LIKE"));
+        names.split_ascii_whitespace().any(|name| name == "debian")
+    }
+
     /// `ID` and `VERSION_ID` of os-release(5), such as `debian 12`; `unknown`
     /// where there is no such file.
     pub(crate) fn distribution(&self) -> String {
-        let text =
-            self.read("/etc/os-release").or_else(|_| self.read("/usr/lib/os-release")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let value = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-                .map(|value| value.trim_matches(['"', '\'']))
-                .unwrap_or_default()
-        };
-        let both = format!("{} {}", value("ID"), value("VERSION_ID"));
+        let both = format!("{} {}", self.release("ID"), self.release("VERSION_ID"));
         let plain: String = both
             .trim()
             .chars()
@@ -86,6 +83,17 @@ impl Host {
             .take(48)
             .collect();
         if plain.is_empty() { "unknown".to_owned() } else { plain }
+    }
+
+    /// A value of os-release(5); empty where there is none.
+    fn release(&self, name: &str) -> String {
+        let text =
+            self.read("/etc/os-release").or_else(|_| self.read("/usr/lib/os-release")).unwrap_or_default();
+        String::from_utf8_lossy(&text)
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .map(|value| value.trim_matches(['"', '\'']).to_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -102,6 +110,13 @@ mod tests {
         fs::write(folder.path().join("etc/os-release"), "PRETTY_NAME=\"x\"\nVERSION_ID=\"12\"\nID=debian\n")
             .expect("os-release");
         assert_eq!(host.distribution(), "debian 12");
+        assert!(host.is_debian());
+        for (release, debian) in
+            [("ID=ubuntu\nID_LIKE=debian\n", true), ("ID=alinux\nID_LIKE=\"rhel\"\n", false)]
+        {
+            fs::write(folder.path().join("etc/os-release"), release).expect("os-release");
+            assert_eq!(host.is_debian(), debian, "{release}");
+        }
     }
 
     #[test]

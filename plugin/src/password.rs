@@ -114,19 +114,6 @@ impl<'a> Password<'a> {
             drop(tool::ask(&path, &["-i", "passwd"], NSCD_LIMIT, 0));
         }
     }
-
-    fn warn_of_ageing(&self, shadow: &Shadow, warn: &mut dyn FnMut(&'static str)) {
-        if shadow.must_change(clock::unix_days()) {
-            warn("password_expired");
-        }
-        if let Some(max) = shadow.max_days.filter(|max| (0..99_999).contains(max)) {
-            match self.request.choices.interval_days {
-                Some(interval) if max < i64::from(interval) => warn("max_days_shorter_than_interval"),
-                Some(_) => {}
-                None => warn("max_days_limited"),
-            }
-        }
-    }
 }
 
 impl Credential for Password<'_> {
@@ -150,7 +137,8 @@ impl Credential for Password<'_> {
             }
             FieldState::NoPassword | FieldState::Empty => warn("had_no_password"),
         }
-        self.warn_of_ageing(&shadow, warn);
+        self.target.warn_of_ageing(self.request.choices.interval_days, warn);
+        self.target.warn_of_failures(self.host, warn);
         if self.host.tool("chpasswd").is_none() {
             return Err(Refusal::new(Code::ToolMissing, "chpasswd is not installed"));
         }
@@ -193,6 +181,12 @@ impl Credential for Password<'_> {
 
     fn tidy(&self, _known: &Known) -> Removal {
         Removal::default()
+    }
+
+    fn remark(&self) -> Option<&'static str> {
+        // chpasswd sets the day of the change anew, and with it this right.
+        let shadow = self.shadow().ok()?;
+        shadow.must_change(clock::unix_days()).then_some("password_still_expired")
     }
 
     fn before(&self, _new: &Field) -> Result<Before, Refusal> {

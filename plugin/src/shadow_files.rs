@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use rustix::fs::{IFlags, StatVfsMountFlags};
+use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Flock, FlockType};
 
+use crate::durable;
 use crate::host::Host;
 use crate::report::{Code, Refusal};
 
@@ -24,7 +25,7 @@ pub(crate) fn check_writable(host: &Host) -> Result<(), Refusal> {
         if mounted.is_ok_and(|mounted| mounted.f_flag.contains(StatVfsMountFlags::RDONLY)) {
             return refuse("/etc is on a file system that is mounted read-only");
         }
-        if is_frozen(&place) {
+        if File::open(&place).is_ok_and(|place| durable::is_frozen(&place)) {
             return refuse("/etc or /etc/shadow is immutable: see lsattr(1)");
         }
     }
@@ -49,13 +50,6 @@ pub(crate) fn obstacle(host: &Host) -> Option<Refusal> {
         return Some(Refusal::new(Code::ShadowBusy, "another program holds /etc/.pwd.lock"));
     }
     None
-}
-
-/// Whether the file or folder may not be replaced by anybody (chattr(1), `i`
-/// and `a`); false where the file system knows no such thing.
-pub(crate) fn is_frozen(path: &Path) -> bool {
-    let flags = File::open(path).map(|file| rustix::fs::ioctl_getflags(&file));
-    matches!(flags, Ok(Ok(flags)) if flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND))
 }
 
 /// Whether two more files of the size of `/etc/shadow` have no room: the new

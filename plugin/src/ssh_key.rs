@@ -11,7 +11,8 @@
 //! secret's is known for certain only when they have to go, and then one that
 //! stays would keep the rotation from ever ending.
 
-use crate::authorized_keys::{self, Entry, KeyFile, entries};
+use crate::accounts::Shadow;
+use crate::authorized_keys::{self, Entry, KeyFile, entries, frozen_file};
 use crate::clock;
 use crate::credential::{Before, Credential, Failure, Known, Removal, Seen};
 use crate::crypt::Field;
@@ -205,10 +206,13 @@ impl Credential for SshKey<'_> {
         let target = self.target;
         target.check_open()?;
         // sshd asks PAM, and PAM stops a key as well.
-        let shadow = target.shadow.as_ref();
-        if shadow.is_some_and(|shadow| shadow.must_change(clock::unix_days())) {
-            warn("password_expired");
+        let inactive = |shadow: &Shadow| shadow.is_inactive(clock::unix_days());
+        if target.sshd.value("usepam") != Some("no") && target.shadow.as_ref().is_some_and(inactive) {
+            let detail = "the password expired too long ago, which closes the account";
+            return Err(Refusal::new(Code::AccountExpired, detail));
         }
+        // The password is not set here, so that its time goes on.
+        target.warn_of_ageing(None, warn);
         if !target.sshd.installed {
             warn("sshd_not_found");
         }
@@ -223,6 +227,13 @@ impl Credential for SshKey<'_> {
             warn("other_key_file_unsafe");
         }
         self.usable(known)?;
+        let first = self.first_file()?;
+        if first.is_frozen() && !self.keys()?.accepted.iter().any(|key| is_new(known, key)) {
+            return Err(frozen_file());
+        }
+        if first.is_loose() {
+            warn("key_file_group_writable");
+        }
         let (_, way) = target.ways(self.host, self.key());
         if way == Way::Blocked {
             warn("key_login_blocked");
@@ -273,6 +284,10 @@ impl Credential for SshKey<'_> {
         let key = known.new.as_ref().and_then(|new| Fingerprint::parse(new.expose()));
         let done = key.map_or(Ok(false), |key| self.keep_one(&key, known));
         Removal { changed: done == Ok(true), left: done.err(), ..Removal::default() }
+    }
+
+    fn remark(&self) -> Option<&'static str> {
+        None
     }
 
     fn before(&self, new: &Field) -> Result<Before, Refusal> {

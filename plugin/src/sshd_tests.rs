@@ -14,6 +14,7 @@ fn account(name: &str, uid: u32) -> Account {
         home: format!("/home/{name}"),
         shell: "/bin/sh".to_owned(),
         shadowed: true,
+        has_own_group: false,
     }
 }
 

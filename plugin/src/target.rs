@@ -70,6 +70,33 @@ impl Target {
         }
     }
 
+    /// Says what time does to a password that is set every `interval_days`, if
+    /// it is known how often; PAM minds it for keys as well.
+    pub(crate) fn warn_of_ageing(&self, interval_days: Option<u32>, warn: &mut dyn FnMut(&'static str)) {
+        let Some(shadow) = &self.shadow else {
+            return;
+        };
+        if shadow.must_change(clock::unix_days()) {
+            warn("password_expired");
+        }
+        if let Some(max) = shadow.max_days.filter(|max| (0..99_999).contains(max)) {
+            match interval_days {
+                Some(interval) if max < i64::from(interval) => warn("max_days_shorter_than_interval"),
+                Some(_) => {}
+                None => warn("max_days_limited"),
+            }
+        }
+    }
+
+    /// Says that `pam_faillock` counts failed logons of this user: too many,
+    /// and it refuses a good password as well.
+    pub(crate) fn warn_of_failures(&self, host: &Host, warn: &mut dyn FnMut(&'static str)) {
+        let tally = host.path("/var/run/faillock").join(&self.account.name);
+        if std::fs::metadata(tally).is_ok_and(|found| found.len() > 0) {
+            warn("failed_logons_counted");
+        }
+    }
+
     /// Why this user certainly cannot log on with `key`, as a clause.
     pub(crate) fn key_obstacle(&self, key: Option<&PublicKey>) -> Option<&'static str> {
         // A field that begins so is what OpenSSH calls locked on Linux.

@@ -13,6 +13,7 @@ mod floor_plan;
 mod harness;
 mod hsm_loss;
 mod leaks;
+mod linux_hosts;
 mod ram_vectors;
 mod rotation;
 mod secrets;

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 use crate::accounts::{Account, Group};
 use crate::authorized_keys::walk::Place;
+use crate::durable;
 use crate::host::Host;
 use crate::public_key::Fingerprint;
 use crate::report::{Code, Refusal};
@@ -66,6 +67,32 @@ impl<'a> KeyFile<'a> {
         })
     }
 
+    /// Whether file or folder can be written by the user's own group, which
+    /// not every sshd would bear.
+    pub(crate) fn is_loose(&self) -> bool {
+        let loose = self.as_owner(&|| {
+            let place = Place::find(self.host, self.account, self.path, false)?;
+            Ok(place.is_some_and(|place| place.is_loose(self.account)))
+        });
+        loose == Ok(true)
+    }
+
+    /// Whether nobody can replace the file before a person takes a mark off it
+    /// or off its folder (chattr(1)).
+    pub(crate) fn is_frozen(&self) -> bool {
+        let frozen = self.as_owner(&|| {
+            let place = Place::find(self.host, self.account, self.path, false)?;
+            Ok(match place {
+                Some(place) => {
+                    let file = place.open_file(self.account)?.map(|found| found.file);
+                    [Some(place.folder), file].iter().flatten().any(durable::is_frozen)
+                }
+                None => false,
+            })
+        });
+        frozen == Ok(true)
+    }
+
     /// Whether the user, with whose rights sshd reads, can read the file.
     pub(crate) fn is_readable_to_sshd(&self) -> bool {
         let opened = identity::as_user(self.account, self.groups, &|| match Place::find(
@@ -104,7 +131,10 @@ impl<'a> KeyFile<'a> {
         rid: &Id,
         edit: &(dyn Fn(&[u8]) -> Option<Vec<u8>> + Sync),
     ) -> Result<bool, Refusal> {
-        let written = self.as_owner(&|| self.change_once(rid, edit))?;
+        let written = self.as_owner(&|| self.change_once(rid, edit)).map_err(|refusal| {
+            let frozen = refusal.code == Code::AuthorizedKeysUnsafe && self.is_frozen();
+            if frozen { frozen_file() } else { refusal }
+        })?;
         if written {
             self.label();
         }
@@ -177,6 +207,12 @@ impl<'a> KeyFile<'a> {
             drop(crate::tool::ask(&tool, &["-F", folder, file], std::time::Duration::from_secs(5), 0));
         }
     }
+}
+
+/// The refusal of a file that nobody can replace.
+pub(crate) fn frozen_file() -> Refusal {
+    let detail = "the key file or its folder is immutable: see lsattr(1)";
+    Refusal::new(Code::AuthorizedKeysUnsafe, detail)
 }
 
 /// The refusal that a failed system call means.

@@ -28,6 +28,10 @@ pub(super) struct Place {
     pub(super) folder: OwnedFd,
     /// The file's name.
     pub(super) name: OsString,
+    /// A folder on the way can be written by the user's own group.
+    pub(super) is_loose: bool,
+    /// Such a group is as good as the user, to us and to sshd.
+    trusts_own_group: bool,
 }
 
 /// A key file as it was when it was opened.
@@ -62,12 +66,13 @@ impl Place {
         let home: Vec<OsString> = split(&account.home).unwrap_or_default().into();
         let in_home = names.len() == home.len() + 1 && names.iter().zip(&home).all(|(a, b)| a == b);
 
+        let trusts_own_group = account.has_own_group && host.is_debian();
         let mut folder = open_root(host)?;
-        let (mut links, mut made) = (0, false);
+        let (mut links, mut made, mut is_loose) = (0, false, false);
         while let Some(next) = names.pop_front() {
             match open_folder(&folder, &next) {
                 Ok(below) => {
-                    check_folder(&below, account)?;
+                    is_loose |= check_folder(&below, account, trusts_own_group)?;
                     folder = below;
                 }
                 Err(Errno::NOENT) if !names.is_empty() => {
@@ -99,7 +104,15 @@ impl Place {
         let readable = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(&folder, ".", readable, Mode::empty())
             .map_err(|e| refused(e, "the folder of the key file cannot be read"))?;
-        Ok(Some(Self { folder, name }))
+        Ok(Some(Self { folder, name, is_loose, trusts_own_group }))
+    }
+
+    /// Whether the folder, one above it or the file itself can be written by
+    /// the user's own group.
+    pub(super) fn is_loose(&self, account: &Account) -> bool {
+        let file = rustix::fs::statat(&self.folder, &self.name, AtFlags::SYMLINK_NOFOLLOW);
+        let loose = |stat: &Stat| writers(stat, account, self.trusts_own_group) == Writers::OwnGroup;
+        self.is_loose || file.is_ok_and(|stat| loose(&stat))
     }
 
     /// The user id of the file's owner, if there is a file or a link.
@@ -134,7 +147,7 @@ impl Place {
         if stat.st_uid != 0 && stat.st_uid != account.uid {
             return Err(unsafe_file("the key file belongs to another user"));
         }
-        if stat.st_mode & 0o022 != 0 {
+        if writers(&stat, account, self.trusts_own_group) == Writers::Others {
             return Err(unsafe_file("the key file can be written by others"));
         }
         if stat.st_nlink > 1 {
@@ -168,19 +181,44 @@ fn open_folder(folder: &OwnedFd, name: &OsString) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(folder, name, flags, Mode::empty())
 }
 
+/// Who may write, beside the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writers {
+    /// Nobody.
+    None,
+    /// A group in which there is only the user.
+    OwnGroup,
+    /// Somebody else.
+    Others,
+}
+
+/// Who may write to a file or folder. Debian's sshd takes no offence at the
+/// user's own group, which is how new users there are set up with a umask of
+/// 002; every other sshd does, and would not read the file.
+pub(super) fn writers(stat: &Stat, account: &Account, trusts_own_group: bool) -> Writers {
+    match (stat.st_mode & 0o002 != 0, stat.st_mode & 0o020 != 0) {
+        (false, false) => Writers::None,
+        (false, true) if trusts_own_group && stat.st_gid == account.gid => Writers::OwnGroup,
+        (true, _) | (false, true) => Writers::Others,
+    }
+}
+
 /// Demands of a folder what sshd's StrictModes demands: root's or the user's,
 /// and nobody else may put names into it. A folder of root's with the sticky
 /// bit, such as `/tmp`, keeps names apart by itself.
-fn check_folder(folder: &OwnedFd, account: &Account) -> Result<(), Refusal> {
+///
+/// True if the user's own group may write.
+fn check_folder(folder: &OwnedFd, account: &Account, trusts_own_group: bool) -> Result<bool, Refusal> {
     let stat = rustix::fs::fstat(folder).map_err(|e| refused(e, "a folder cannot be examined"))?;
     if stat.st_uid != 0 && stat.st_uid != account.uid {
         return Err(unsafe_home("a folder on the way belongs to another user"));
     }
     let sticky = stat.st_uid == 0 && stat.st_mode & 0o1000 != 0;
-    if stat.st_mode & 0o022 != 0 && !sticky {
+    let writers = writers(&stat, account, trusts_own_group);
+    if writers == Writers::Others && !sticky {
         return Err(unsafe_home("a folder on the way can be written by others"));
     }
-    Ok(())
+    Ok(writers == Writers::OwnGroup)
 }
 
 /// Where a link leads, if only root can have put it there: such links are how

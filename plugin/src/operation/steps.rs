@@ -129,6 +129,9 @@ impl Operation<'_> {
         if live.is_some_and(Live::has_new) {
             self.settle(Phase::Applied);
             self.tidy(credential);
+            if let Some(word) = credential.remark() {
+                self.report.warn(word);
+            }
             if self.report.code().is_ok() {
                 self.demand_usable(credential);
             }

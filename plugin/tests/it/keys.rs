@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::sandbox::{Answer, KEY_A, KEY_B, OLD_KEY, Sandbox, UID, fingerprint, key, with};
+use crate::sandbox::{Answer, KEY_A, KEY_B, OLD_KEY, Sandbox, UID, USER, fingerprint, key, with};
 
 fn mark(generation: u64) -> String {
     format!("strongroom:00000000:{generation}")
@@ -117,6 +117,7 @@ fn nothing_is_written_where_the_user_could_lead_us() {
         }),
         ("a folder that a group can write", "home_unsafe", |sandbox| {
             sandbox.key_file("");
+            chown(sandbox.path("home/ann/.ssh"), Some(UID), Some(4_711)).expect("owner");
             sandbox.mode("home/ann/.ssh", 0o770);
         }),
         ("a stranger's folder", "home_unsafe", |sandbox| {
@@ -153,6 +154,74 @@ fn nothing_is_written_where_the_user_could_lead_us() {
         assert_eq!(refused.status, Some(11), "{what}");
         assert_eq!(sandbox.read("etc/shadow"), shadow, "{what}");
         assert_eq!(fs::read_dir(sandbox.path("root")).expect("a folder").count(), 0, "{what}");
+    }
+}
+
+#[test]
+fn the_users_own_group_may_write_where_the_sshd_of_the_system_bears_it() {
+    let make = || {
+        let sandbox = Sandbox::new();
+        sandbox.key_file("");
+        sandbox.mode("home/ann", 0o770);
+        sandbox.mode("home/ann/.ssh/authorized_keys", 0o664);
+        sandbox
+    };
+    let sandbox = make();
+    let done = apply(&sandbox, 1, "a", KEY_A);
+    done.expect("ok", 0, "new");
+    assert!(done.warns("key_file_group_writable"), "{}", done.text);
+    let mode = |path: &str| fs::metadata(sandbox.path(path)).expect("there").mode() & 0o777;
+    assert_eq!(mode("home/ann/.ssh/authorized_keys"), 0o644, "what we make is stricter");
+
+    let sandbox = make();
+    sandbox.write("etc/os-release", "ID=rocky\nID_LIKE=\"rhel centos fedora\"\n");
+    apply(&sandbox, 1, "a", KEY_A).expect("home_unsafe", 11, "old");
+    let sandbox = make();
+    let group = sandbox.read("etc/group").replace("54321:\n", "54321:bob\n");
+    sandbox.write("etc/group", &group);
+    apply(&sandbox, 1, "a", KEY_A).expect("home_unsafe", 11, "old");
+    let sandbox = make();
+    let passwd = sandbox.read("etc/passwd");
+    sandbox.write("etc/passwd", &format!("{passwd}bob:x:4711:{UID}::/:/bin/sh\n"));
+    apply(&sandbox, 1, "a", KEY_A).expect("home_unsafe", 11, "old");
+}
+
+#[test]
+fn time_that_stops_a_password_stops_a_key_too() {
+    let sandbox = Sandbox::new();
+    sandbox.shadow(USER, "*:19000:0:30:7:5::");
+    let refused = apply(&sandbox, 1, "a", KEY_A);
+    refused.expect("account_expired", 11, "old");
+    assert!(!sandbox.path("home/ann/.ssh").exists());
+    sandbox.sshd("usepam no");
+    apply(&sandbox, 2, "b", KEY_A).expect("ok", 0, "new");
+    sandbox.shadow(USER, "*:0:0:30:7:::");
+    let done = sandbox.run(&key("verify", 2, "b", KEY_A));
+    assert!(done.warns("password_expired") && done.warns("max_days_limited"), "{}", done.text);
+}
+
+#[test]
+fn a_file_that_nobody_can_replace_is_named() {
+    for frozen in ["home/ann/.ssh/authorized_keys", "home/ann/.ssh"] {
+        let sandbox = Sandbox::new();
+        sandbox.key_file(&format!("{OLD_KEY}\n"));
+        apply(&sandbox, 1, "a", KEY_A).expect("ok", 0, "new");
+        sandbox.freeze(frozen, true);
+        apply(&sandbox, 1, "a", KEY_A).expect("already", 0, "new");
+        let refused = apply(&sandbox, 2, "b", KEY_B);
+        refused.expect("authorized_keys_unsafe", 11, "old");
+        let left = finalize(&sandbox, 1, "a", KEY_A, OLD_KEY);
+        left.expect("authorized_keys_unsafe", 10, "both");
+        for answer in [refused, left] {
+            assert!(
+                answer.line["detail"].as_str().is_some_and(|d| d.contains("immutable")),
+                "{}",
+                answer.text
+            );
+        }
+        sandbox.freeze(frozen, false);
+        finalize(&sandbox, 1, "a", KEY_A, OLD_KEY).expect("ok", 0, "new");
+        assert!(!sandbox.keys().contains(OLD_KEY));
     }
 }
 

@@ -93,6 +93,19 @@ fn the_reason_of_an_unchanged_field_is_looked_up() {
 }
 
 #[test]
+fn a_lock_of_the_password_files_that_a_program_holds_is_seen() {
+    let sandbox = Sandbox::new();
+    sandbox.chpasswd("fails");
+    sandbox.write("etc/.pwd.lock", "");
+    apply(&sandbox, 1, "a", &hash("n")).expect("tool_failed", 10, "old");
+    let file = fs::OpenOptions::new().write(true).open(sandbox.path("etc/.pwd.lock")).expect("opened");
+    rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("locked");
+    apply(&sandbox, 1, "a", &hash("n")).expect("shadow_busy", 10, "old");
+    drop(file);
+    apply(&sandbox, 1, "a", &hash("n")).expect("tool_failed", 10, "old");
+}
+
+#[test]
 fn an_account_that_was_locked_on_purpose_stays_locked_unless_asked() {
     let sandbox = Sandbox::new();
     let locked = format!("!{}", hash("o"));
@@ -133,6 +146,51 @@ fn ageing_is_refused_or_reported() {
     done.expect("ok", 0, "new");
     assert!(done.warns("password_expired") && done.warns("max_days_shorter_than_interval"));
     assert_eq!(done.line["facts"]["user"]["max_days"], 30);
+}
+
+#[test]
+fn a_password_that_must_be_changed_still_is_said_to_be_so() {
+    let sandbox = Sandbox::new();
+    sandbox.shadow(USER, &format!("{}:0:0:99999:7:::", hash("o")));
+    let done = apply(&sandbox, 1, "a", &hash("n"));
+    done.expect("ok", 0, "new");
+    assert!(done.warns("password_expired") && !done.warns("password_still_expired"), "{}", done.text);
+    sandbox.shadow(USER, &format!("{}:0:0:99999:7:::", hash("n")));
+    sandbox.chpasswd("undated");
+    let done = apply(&sandbox, 2, "b", &hash("m"));
+    done.expect("ok", 0, "new");
+    assert!(done.warns("password_still_expired"), "{}", done.text);
+}
+
+#[test]
+fn failed_logons_that_pam_counts_are_reported() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("var/run/faillock")).expect("folders");
+    sandbox.write("var/run/faillock/ann", "");
+    assert!(!apply(&sandbox, 1, "a", &hash("n")).warns("failed_logons_counted"));
+    sandbox.write("var/run/faillock/ann", "a record");
+    assert!(apply(&sandbox, 2, "b", &hash("m")).warns("failed_logons_counted"));
+}
+
+#[test]
+fn a_shadow_file_that_nobody_can_replace_is_named() {
+    for frozen in ["etc/shadow", "etc"] {
+        let sandbox = Sandbox::new();
+        apply(&sandbox, 1, "a", &hash("n")).expect("ok", 0, "new");
+        sandbox.freeze(frozen, true);
+        apply(&sandbox, 1, "a", &hash("n")).expect("already", 0, "new");
+        for op in ["prepare", "apply"] {
+            let refused = sandbox.run(&password(op, USER, 2, "b", &hash("m")));
+            refused.expect("shadow_readonly", 10, "old");
+            assert!(
+                refused.line["detail"].as_str().is_some_and(|d| d.contains("immutable")),
+                "{}",
+                refused.text
+            );
+        }
+        sandbox.freeze(frozen, false);
+        apply(&sandbox, 2, "b", &hash("m")).expect("ok", 0, "new");
+    }
 }
 
 #[test]

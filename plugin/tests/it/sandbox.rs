@@ -37,6 +37,8 @@ put() {
 }
 case $mode in
   good) put "$field" ;;
+  undated) awk -F: -v OFS=: -v u="$user" -v f="$field" '$1==u {$2=f} {print}' \
+    "$root/etc/shadow" > "$root/etc/shadow+" && mv "$root/etc/shadow+" "$root/etc/shadow" ;;
   lies) exit 0 ;;
   fails) exit 1 ;;
   dies-after) put "$field"; kill -9 $$ ;;
@@ -220,6 +222,18 @@ impl Sandbox {
     /// Gives a file to the user.
     pub(crate) fn own(&self, path: &str) {
         chown(self.path(path), Some(UID), Some(UID)).expect("owner");
+    }
+
+    /// Puts the mark on a file that keeps everybody from replacing it, or takes
+    /// it off.
+    #[track_caller]
+    pub(crate) fn freeze(&self, path: &str, frozen: bool) {
+        let sign = if frozen { "+i" } else { "-i" };
+        let status = Command::new("chattr").arg(sign).arg(self.path(path)).status();
+        assert!(
+            status.expect("chattr of e2fsprogs is needed").success(),
+            "the file system of the temporary folder does not know chattr {sign}"
+        );
     }
 
     /// Installs a tool.

@@ -15,4 +15,5 @@ mod traces;
 mod windows;
 mod world;
 
+pub(crate) use self::world::plugin;
 use self::world::{Credential, Kind, NAME, USER, World};

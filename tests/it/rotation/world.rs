@@ -129,7 +129,7 @@ pub(super) struct World {
 
 /// The plug-in as it is shipped, built once, in a folder of its own: what the
 /// plug-in's own tests use beside it has features for tests.
-pub(super) fn plugin() -> &'static Path {
+pub(crate) fn plugin() -> &'static Path {
     static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
     PLUGIN.get_or_init(|| {
         let program = Path::new(env!("CARGO_BIN_EXE_strongroom"));
