@@ -41,6 +41,18 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a file another name in the same folder.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    crash::point();
+    fs::rename(from, to)?;
+    crash::point();
+    sync_parent(to)
+}
+
 /// Removes the file at `path`; nothing to do if there is none.
 ///
 /// # Errors

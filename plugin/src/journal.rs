@@ -269,7 +269,7 @@ impl Cabinet {
     ///
     /// Where it cannot be renamed.
     pub(crate) fn put_aside(&self, sid: &Id) -> io::Result<()> {
-        fs::rename(self.file(sid), self.damaged_file(sid))
+        durable::rename(&self.file(sid), &self.damaged_file(sid))
     }
 
     /// Whether a journal of this secret was ever put aside, so that the one

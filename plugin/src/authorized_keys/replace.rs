@@ -179,7 +179,9 @@ fn remove_stale_drafts(place: &Place, account: &Account) -> Result<(), Errno> {
         let stat = rustix::fs::statat(&place.folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         let ours = stat.st_uid == 0 || stat.st_uid == account.uid;
         if ours && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            crash::point();
             rustix::fs::unlinkat(&place.folder, name.as_bytes(), AtFlags::empty())?;
+            crash::point();
         }
     }
     Ok(())

@@ -243,6 +243,65 @@ fn a_key_is_taken_back_wherever_that_is_cut_off() {
 }
 
 #[test]
+fn a_damaged_journal_is_kept_wherever_putting_it_aside_is_cut_off() {
+    let folder = "var/lib/strongroom/rotator";
+    let journal = format!("{folder}/{}.json", "0".repeat(32));
+    let make = || {
+        let sandbox = Sandbox::new();
+        sandbox.run(&password("apply", USER, 1, "a", &hash("n"))).expect("ok", 0, "new");
+        sandbox.write(&journal, "{damaged");
+        sandbox
+    };
+    let request = password("apply", USER, 2, "b", &hash("m"));
+    at_every_point(&make, &request, &|sandbox, point| {
+        let field = sandbox.field(USER);
+        let expected = if field == hash("m") { "already" } else { "ok" };
+        sandbox.run(&request).expect(expected, 0, "new");
+        assert_eq!(sandbox.read(&format!("{journal}.damaged")), "{damaged", "point {point}");
+    });
+}
+
+/// Calls that change files, and the only sources that may hold them: there a
+/// point stands before and after each. What `locks.rs` makes holds nothing.
+#[test]
+fn every_durable_write_stands_where_the_points_are() {
+    const CHANGES: [&str; 12] = [
+        "fs::write",
+        "fs::rename",
+        "remove_file",
+        "remove_dir",
+        "create_dir",
+        "DirBuilder",
+        "set_permissions",
+        "OpenOptions",
+        "File::create",
+        "unlinkat",
+        "renameat",
+        "mkdirat",
+    ];
+    const PLACES: [&str; 5] =
+        ["crash.rs", "durable.rs", "locks.rs", "authorized_keys/replace.rs", "authorized_keys/walk.rs"];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut points = 0;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("a source");
+            let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+            points += source.matches("crash::point()").count();
+            let name = path.strip_prefix(&root).expect("below").to_string_lossy().into_owned();
+            let found: Vec<&str> = CHANGES.into_iter().filter(|call| source.contains(call)).collect();
+            assert!(found.is_empty() || PLACES.contains(&name.as_str()), "{name} calls {found:?}");
+        }
+    }
+    assert!(points >= 18, "only {points} points in the sources");
+}
+
+#[test]
 fn a_programming_error_is_answered_wherever_it_happens() {
     let make = Sandbox::new;
     for request in [password("apply", USER, 1, "a", &hash("n")), key("apply", 1, "a", KEY_A)] {
