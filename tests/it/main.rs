@@ -9,6 +9,7 @@ mod bad_parameters;
 mod bad_requests;
 mod cloud_assistant_client;
 mod crypt;
+mod fleet;
 mod floor_plan;
 mod harness;
 mod hsm_loss;

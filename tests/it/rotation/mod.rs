@@ -15,5 +15,5 @@ mod traces;
 mod windows;
 mod world;
 
-pub(crate) use self::world::plugin;
-use self::world::{Credential, Kind, NAME, USER, World};
+pub(crate) use self::world::{Credential, plugin};
+use self::world::{Kind, NAME, USER, World};

@@ -49,7 +49,7 @@ impl Kind {
 
 /// The value of a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credential(Value);
+pub(crate) struct Credential(Value);
 
 impl Credential {
     /// A password.
@@ -58,7 +58,7 @@ impl Credential {
     }
 
     /// A new key pair.
-    pub(super) fn key(user: &str) -> Self {
+    pub(crate) fn key(user: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         let made = Command::new("ssh-keygen")
@@ -77,7 +77,7 @@ impl Credential {
     }
 
     /// As `SecretData`.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.to_string()
     }
 

@@ -1,0 +1,6 @@
+//! Many secrets on many instances: the crowd that is due at once, and campaigns.
+//! The instances are doubles inside the emulator.
+
+mod campaigns;
+mod crowd;
+mod site;
