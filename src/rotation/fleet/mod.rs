@@ -32,8 +32,6 @@ use decide::{Decision, decide};
 pub use decide::{WaveCount, count, waits_until};
 pub use plan::{Candidate, LeftOut, Plan, Why};
 
-/// Members that wait for their turn at once.
-const AHEAD: usize = 256;
 /// Between two looks at all rotations that are going on.
 const LOOK_SECONDS: i64 = 5;
 
@@ -312,11 +310,15 @@ impl Rotations {
         }
     }
 
-    /// Has members of the present wave wait for their turn.
+    /// Has members of the present wave wait for their turn: with those whose
+    /// rotations go on no more than may be in flight. So many secrets at most are
+    /// in the balance when failures show, also where a rotation that does not
+    /// get on gives its place in the region to others.
     fn enqueue_members(&self, id: &CampaignId, now: Timestamp) {
         let campaigns = self.campaigns_live();
         let Some(live) = campaigns.by_id.get(id) else { return };
-        let mut ahead = 0;
+        let most = self.settings.concurrency.max(1);
+        let mut ahead = live.members.iter().filter(|m| m.state == MemberState::Begun).count();
         for member in &live.members {
             if member.wave != live.record.wave || member.state != MemberState::Waiting {
                 continue;
@@ -324,8 +326,7 @@ impl Rotations {
             let job = Job::Member(id.clone(), member.position);
             if self.is_enqueued(&job) {
                 ahead += 1;
-            } else if ahead < AHEAD && live.later.get(&member.position).is_none_or(|later| later.from <= now)
-            {
+            } else if ahead < most && live.later.get(&member.position).is_none_or(|later| later.from <= now) {
                 self.enqueue(job, &member.instance, live.record.created);
                 ahead += 1;
             }
