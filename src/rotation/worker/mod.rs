@@ -28,6 +28,8 @@ pub(super) use queue::Job;
 
 /// How long the loop sleeps at most, so that a clock that was set is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// However often it is woken, a round takes so long: what wakes it comes in crowds.
+const SHORTEST_ROUND: Duration = Duration::from_millis(50);
 /// Between two looks at what is due while there is plenty to do.
 const LOOK_SECONDS: i64 = 5;
 /// With fewer jobs waiting to begin something than that, more are looked for at once.
@@ -83,6 +85,7 @@ impl Rotations {
     /// Runs until the future is dropped. To be called once.
     pub async fn run(self: Arc<Self>) {
         loop {
+            let began = tokio::time::Instant::now();
             if let Err(error) = self.round().await {
                 tracing::error!(error = ?error, "a round of the rotation worker failed");
             }
@@ -91,6 +94,7 @@ impl Rotations {
                 () = self.woken.notified() => {}
                 () = tokio::time::sleep(sleep) => {}
             }
+            tokio::time::sleep_until(began + SHORTEST_ROUND).await;
         }
     }
 
