@@ -35,19 +35,24 @@ pub(super) enum PluginCommand {
 Example:
   strongroom plugin commands --region cn-hangzhou --cloud-profile cloud")]
     Commands(CloudArgs),
-    /// Install the plug-in on a Linux instance through Cloud Assistant
+    /// Install the plug-in on an instance through Cloud Assistant
     ///
     /// It goes in pieces and can be repeated after any error: only what is missing is sent.
+    /// For Windows it is a script that comes with this program.
     #[command(after_long_help = "\
-Example:
-  strongroom plugin install i-bp1web --binary strongroom-rotator --region cn-hangzhou")]
+Examples:
+  strongroom plugin install i-bp1web --binary strongroom-rotator --region cn-hangzhou
+  strongroom plugin install i-bp1win --os windows --region cn-hangzhou")]
     Install {
         /// The instance
         #[arg(value_parser = InstanceId::parse)]
         instance: InstanceId,
-        /// The program for the instance's processor
-        #[arg(long, value_name = "FILE")]
-        binary: PathBuf,
+        /// What runs on the instance
+        #[arg(long, value_name = "OS", default_value = "linux")]
+        os: Os,
+        /// Linux: the program for the instance's processor
+        #[arg(long, value_name = "FILE", required_if_eq("os", "linux"))]
+        binary: Option<PathBuf>,
         #[command(flatten)]
         cloud: CloudArgs,
     },
@@ -123,8 +128,17 @@ impl CloudArgs {
 pub(super) async fn run(command: &PluginCommand, output: &mut Output) -> Result<(), CliError> {
     match command {
         PluginCommand::Commands(cloud) => commands(&cloud.client()?, output).await,
-        PluginCommand::Install { instance, binary, cloud } => {
-            install(&cloud.client()?, instance, binary, output).await
+        PluginCommand::Install { instance, os, binary, cloud } => {
+            let program = match (os, binary) {
+                (Os::Linux, Some(file)) => program(file)?,
+                (Os::Linux, None) => return Err(CliError::Usage("--binary is needed".to_owned())),
+                (Os::Windows, None) => plugin::WINDOWS_PLUGIN.as_bytes().to_vec(),
+                (Os::Windows, Some(_)) => {
+                    let text = "--binary is for Linux: the plug-in for Windows comes with this program";
+                    return Err(CliError::Usage(text.to_owned()));
+                }
+            };
+            install(&cloud.client()?, instance, (*os).into(), &program, output).await
         }
         PluginCommand::Stub { os } => {
             let script = plugin::script((*os).into());
@@ -177,13 +191,13 @@ fn token() -> Result<String, CliError> {
 async fn install(
     client: &Client,
     instance: &InstanceId,
-    binary: &Path,
+    os: OsFamily,
+    program: &[u8],
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let program = program(binary)?;
     let bar = bar(instance, output);
     let result = client
-        .install(instance, &program, |done, all| {
+        .install(instance, os, program, |done, all| {
             bar.set_length(u64::try_from(all).unwrap_or(u64::MAX));
             bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
         })

@@ -1,20 +1,26 @@
 //! Puts the plug-in on an instance, through Cloud Assistant alone.
 //!
 //! A command carries at most 24 KB, so the program goes in pieces into a folder
-//! that only root can read, is put together there, compared with its SHA-256
+//! that only root (on Windows SYSTEM and the administrators) can write, is put together there, compared with its SHA-256
 //! and moved into place in one step: at any moment the instance has the old
 //! program or the new one, whole. The folder is named by that hash, so that an
 //! installation that was broken off goes on where it stopped, and one that is
-//! done finds nothing to do.
+//! done finds nothing to do. Where the instance can unpack it, it is sent
+//! packed: less than half as many pieces.
 
-mod script;
+mod linux;
+mod piece;
+mod windows;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use data_encoding::HEXLOWER;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
-use self::script::{Piece, Scripts};
+use self::piece::Piece;
 use super::client::{Client, Run, RunResult, Script};
 use super::{CommandError, InvokeId};
 use crate::model::{InstanceId, OsFamily};
@@ -86,7 +92,9 @@ pub enum InstallError {
 }
 
 impl Client {
-    /// Installs the plug-in on a Linux instance as [`LINUX_PLUGIN`](super::plugin::LINUX_PLUGIN), mode 0755.
+    /// Installs the plug-in on an instance that runs `os`: on Linux as
+    /// [`LINUX_PLUGIN`](super::plugin::LINUX_PLUGIN), mode 0755; on Windows as
+    /// `%ProgramFiles%\Strongroom\strongroom-rotator.ps1`.
     ///
     /// `progress` is told how many of how many pieces are there. It may be
     /// repeated at any time, also after an error, and then sends only what is
@@ -99,6 +107,7 @@ impl Client {
     pub async fn install(
         &self,
         instance: &InstanceId,
+        os: OsFamily,
         program: &[u8],
         mut progress: impl FnMut(usize, usize) + Send,
     ) -> Result<Installed, InstallError> {
@@ -107,15 +116,18 @@ impl Client {
         }
         let mut random = [0; 8];
         SystemRandom::new().fill(&mut random).ok().ok_or(InstallError::Random)?;
-        let job = Job { client: self, instance, run: HEXLOWER.encode(&random) };
-        let scripts = Scripts::new(program);
-        let pieces: Vec<Piece<'_>> = program.chunks(PIECE).enumerate().map(Piece::new).collect();
+        let job = Job { client: self, instance, os, run: HEXLOWER.encode(&random) };
+        let scripts = Scripts::new(os, program);
 
         let found = job.finish("looking", &scripts.probe()).await?;
-        if found.lines().any(|line| line == format!("SR-INSTALLED {}", scripts.program)) {
-            progress(pieces.len(), pieces.len());
+        if found.lines().any(|line| line == format!("SR-INSTALLED {}", scripts.program())) {
+            let count = program.len().div_ceil(PIECE);
+            progress(count, count);
             return Ok(Installed::AlreadyThere);
         }
+        let packed = packed(program).filter(|_| found.lines().any(|line| line == "SR-GZIP"));
+        let sent = packed.as_deref().unwrap_or(program);
+        let pieces: Vec<Piece<'_>> = sent.chunks(PIECE).enumerate().map(Piece::new).collect();
         let missing: Vec<&Piece<'_>> =
             pieces.iter().filter(|piece| !found.lines().any(|line| line == piece.mark())).collect();
         let mut done = pieces.len() - missing.len();
@@ -133,8 +145,59 @@ impl Client {
                 progress(done, pieces.len());
             }
         }
-        job.finish("putting in place", &scripts.place(pieces.len())).await?;
+        job.finish("putting in place", &scripts.place(pieces.len(), packed.is_some())).await?;
         Ok(Installed::Now)
+    }
+}
+
+/// The program in gzip's form (RFC 1952), where that takes fewer pieces.
+fn packed(program: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(program).ok()?;
+    let packed = encoder.finish().ok()?;
+    (packed.len().div_ceil(PIECE) < program.len().div_ceil(PIECE)).then_some(packed)
+}
+
+/// The scripts of one installation.
+enum Scripts {
+    Linux(linux::Scripts),
+    Windows(windows::Scripts),
+}
+
+impl Scripts {
+    fn new(os: OsFamily, program: &[u8]) -> Self {
+        match os {
+            OsFamily::Linux => Self::Linux(linux::Scripts::new(program)),
+            OsFamily::Windows => Self::Windows(windows::Scripts::new(program)),
+        }
+    }
+
+    fn program(&self) -> &str {
+        match self {
+            Self::Linux(scripts) => &scripts.program,
+            Self::Windows(scripts) => &scripts.program,
+        }
+    }
+
+    fn probe(&self) -> String {
+        match self {
+            Self::Linux(scripts) => scripts.probe(),
+            Self::Windows(scripts) => scripts.probe(),
+        }
+    }
+
+    fn piece(&self, piece: &Piece<'_>) -> String {
+        match self {
+            Self::Linux(scripts) => scripts.piece(piece),
+            Self::Windows(scripts) => scripts.piece(piece),
+        }
+    }
+
+    fn place(&self, count: usize, packed: bool) -> String {
+        match self {
+            Self::Linux(scripts) => scripts.place(count, packed),
+            Self::Windows(scripts) => scripts.place(count, packed),
+        }
     }
 }
 
@@ -142,6 +205,7 @@ impl Client {
 struct Job<'a> {
     client: &'a Client,
     instance: &'a InstanceId,
+    os: OsFamily,
     /// Random, so that no command of an earlier installation answers for one of this.
     run: String,
 }
@@ -152,12 +216,11 @@ impl Job<'_> {
     }
 
     async fn start(&self, step: &'static str, script: &str, token: &str) -> Result<InvokeId, InstallError> {
-        let script = Script {
-            os: OsFamily::Linux,
-            text: script,
-            parameter: None,
-            name: "STRONGROOM-Install-For-Linux.sh",
+        let name = match self.os {
+            OsFamily::Linux => "STRONGROOM-Install-For-Linux.sh",
+            OsFamily::Windows => "STRONGROOM-Install-For-Windows.ps1",
         };
+        let script = Script { os: self.os, text: script, parameter: None, name };
         self.client
             .run_command_patiently(&script, &self.run_of(token))
             .await
@@ -208,13 +271,15 @@ fn failure(step: &'static str, result: RunResult, words: &str) -> InstallError {
 
 /// Output as text: printable ASCII and line ends, anything else as `?`.
 fn harmless(output: &[u8]) -> String {
-    output
+    let text: String = output
         .iter()
         .map(|byte| match byte {
-            b' '..=b'~' | b'\n' => char::from(*byte),
+            b' '..=b'~' | b'\r' | b'\n' => char::from(*byte),
             _ => '?',
         })
-        .collect()
+        .collect();
+    // Windows ends its lines with both.
+    text.replace("\r\n", "\n").replace('\r', "?")
 }
 
 #[cfg(test)]
@@ -223,6 +288,6 @@ mod tests {
 
     #[test]
     fn output_cannot_bring_control_characters_into_a_message() {
-        assert_eq!(harmless(b"a\r\n\x1b[0m\xff"), "a?\n?[0m?");
+        assert_eq!(harmless(b"a\r\n\x1b[0m\xff\rb"), "a\n?[0m??b");
     }
 }

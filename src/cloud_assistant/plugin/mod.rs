@@ -19,7 +19,7 @@ use crate::model::rotation::SealedPayload;
 use crate::model::{InstanceId, OsUser, RotationId, SecretId, SecretSubType};
 
 pub use self::report::{Code, Facts, Journal, NoReport, Proof, Report, SshdFacts, UserFacts, Word};
-pub use self::script::{LINUX_PLUGIN, REQUEST_PARAMETER, command_name, script};
+pub use self::script::{LINUX_PLUGIN, REQUEST_PARAMETER, WINDOWS_PLUGIN, command_name, script};
 pub use self::sealing::{SealingError, seal, sealing_key};
 
 /// Longest request, in characters of base64url.

@@ -19,13 +19,22 @@ fi
 exec "$P" run --instance '{{ACS::InstanceId}}' --request '{{SR_REQUEST}}'
 "#;
 
-const WINDOWS: &str = r#"$P = Join-Path $env:ProgramFiles 'Strongroom\strongroom-rotator.ps1'
-if (-not (Test-Path -LiteralPath $P -PathType Leaf)) {
-  Write-Output '{"strongroom":1,"ok":false,"code":"plugin_missing","changed":false,"final":false}'
+/// The plug-in itself for Windows: a script, so that it comes with the vault.
+pub const WINDOWS_PLUGIN: &str = include_str!("../../../plugin/windows.ps1");
+
+/// The lines are written one by one: what comes out of a pipeline is folded at
+/// the width of a console that nobody sees.
+const WINDOWS: &str = r#"$B = $env:ProgramW6432
+if (-not $B) { $B = $env:ProgramFiles }
+$P = [IO.Path]::Combine($B, 'Strongroom\strongroom-rotator.ps1')
+if (-not [IO.File]::Exists($P)) {
+  [Console]::Out.WriteLine('{"strongroom":1,"ok":false,"code":"plugin_missing","changed":false,"final":false}')
   exit 16
 }
-& powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -File $P run -Instance '{{ACS::InstanceId}}' -Request '{{SR_REQUEST}}'
-exit $LASTEXITCODE
+$lines = & powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -File $P run -Instance '{{ACS::InstanceId}}' -Request '{{SR_REQUEST}}'
+$code = $LASTEXITCODE
+foreach ($line in $lines) { [Console]::Out.WriteLine($line) }
+exit $code
 "#;
 
 /// The name under which the operator creates the command in a region.
@@ -59,6 +68,7 @@ mod tests {
             assert!(text.contains("'{{ACS::InstanceId}}'"));
         }
         assert!(LINUX.contains(&format!("P={LINUX_PLUGIN}\n")));
+        assert!(WINDOWS_PLUGIN.is_ascii());
     }
 
     #[test]

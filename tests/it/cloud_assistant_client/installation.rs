@@ -2,8 +2,9 @@
 //! with the system's shell, below a temporary folder.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +12,8 @@ use data_encoding::BASE64;
 use strongroom::cloud_assistant::CommandError;
 use strongroom::cloud_assistant::client::Delivery;
 use strongroom::cloud_assistant::install::{InstallError, Installed, PIECE};
+use strongroom::cloud_assistant::plugin::WINDOWS_PLUGIN;
+use strongroom::model::OsFamily;
 
 use super::commands::{commander, instance};
 use super::server::{Reply, Seen, Server};
@@ -26,6 +29,8 @@ struct Machine {
     stutters: AtomicBool,
     /// Changes a byte in what it is sent.
     damages: AtomicBool,
+    /// Has no gzip.
+    is_bare: AtomicBool,
 }
 
 impl Machine {
@@ -37,6 +42,7 @@ impl Machine {
             takes: AtomicUsize::new(usize::MAX),
             stutters: AtomicBool::new(false),
             damages: AtomicBool::new(false),
+            is_bare: AtomicBool::new(false),
         })
     }
 
@@ -95,6 +101,9 @@ impl Machine {
             .unwrap()
             .replace("/usr/local/lib", self.root.path().to_str().unwrap())
             .replace("chown 0:0", "chown $(id -u):$(id -g)");
+        if self.is_bare.load(Ordering::SeqCst) {
+            script = script.replace("gzip", "no-such-gzip");
+        }
         if self.damages.load(Ordering::SeqCst) {
             script = script.replace("cat \"$D", "echo; cat \"$D");
             script = script.replace("echo; cat", "echo x >>\"$T\"; cat");
@@ -125,20 +134,21 @@ impl Machine {
     }
 }
 
-/// A program of five pieces, the last one short, with every byte in it.
+/// A program of five pieces, the last one short, that cannot be packed: noise
+/// of a linear congruential generator.
 fn program() -> Vec<u8> {
-    (0..=255_u8)
-        .cycle()
-        .take(4 * PIECE + 1234)
-        .enumerate()
-        .map(|(i, b)| b ^ u8::try_from(i / PIECE).unwrap())
-        .collect()
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    (0..4 * PIECE + 1234).map(|_| noise()).collect()
 }
 
 async fn install(server: &Server, program: &[u8]) -> (Result<Installed, InstallError>, Vec<(usize, usize)>) {
     let mut steps = Vec::new();
     let result = commander(server, Delivery::Inline)
-        .install(&instance(), program, |done, total| steps.push((done, total)))
+        .install(&instance(), OsFamily::Linux, program, |done, total| steps.push((done, total)))
         .await;
     (result, steps)
 }
@@ -164,6 +174,64 @@ async fn the_program_arrives_whole_and_a_second_time_is_nothing_to_do() {
     assert_eq!(result.unwrap(), Installed::AlreadyThere);
     assert_eq!(steps, [(5, 5)]);
     assert_eq!(machine.runs.lock().unwrap().len(), commands + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_travels_packed_where_the_instance_can_unpack_it() {
+    let text: Vec<u8> = program().iter().map(|byte| byte % 8).collect();
+    for is_bare in [false, true] {
+        let machine = Machine::new();
+        machine.is_bare.store(is_bare, Ordering::SeqCst);
+        let server = machine.serve().await;
+        let (result, steps) = install(&server, &text).await;
+        assert_eq!(result.unwrap(), Installed::Now);
+        let (_, pieces) = steps[0];
+        assert!(if is_bare { pieces == 5 } else { pieces < 4 }, "{pieces} pieces");
+        assert_eq!(std::fs::read(machine.program()).unwrap(), text);
+        assert!(machine.leftovers().is_empty());
+        assert_eq!(install(&server, &text).await.0.unwrap(), Installed::AlreadyThere);
+    }
+}
+
+/// No PowerShell runs here: what is sent is put together as the scripts say.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_for_windows_is_sent_packed_in_powershell_and_put_together() {
+    let sent = Arc::new(Mutex::new(Vec::<String>::new()));
+    let scripts = Arc::clone(&sent);
+    let server = Server::start(move |seen| {
+        if seen.action == "RunCommand" {
+            assert_eq!(seen.query["Type"], "RunPowerShellScript");
+            let script = BASE64.decode(seen.query["CommandContent"].as_bytes()).unwrap();
+            let mut scripts = scripts.lock().unwrap();
+            scripts.push(String::from_utf8(script).unwrap());
+            return Reply::json(200, &format!(r#"{{"InvokeId":"t-{}"}}"#, scripts.len()));
+        }
+        let id = &seen.query["InvokeId"];
+        let output = BASE64.encode(b"SR-GZIP\r\nSR-DONE\r\n");
+        let row = format!(r#"{{"InvokeId":"{id}","InstanceId":"i-1","InvocationStatus":"Success","ExitCode":0,"Output":"{output}"}}"#);
+        Reply::json(200, &format!(r#"{{"Invocation":{{"InvocationResults":{{"InvocationResult":[{row}]}}}}}}"#))
+    })
+    .await;
+    let installed = commander(&server, Delivery::Inline)
+        .install(&instance(), OsFamily::Windows, WINDOWS_PLUGIN.as_bytes(), |_, _| ())
+        .await;
+    assert_eq!(installed.unwrap(), Installed::Now);
+    let sent = sent.lock().unwrap();
+    let mut packed = Vec::new();
+    for script in sent.iter() {
+        if let Some((_, rest)) = script.split_once("FromBase64String(@'\n") {
+            let (text, _) = rest.split_once("\n'@").unwrap();
+            packed.extend(BASE64.decode(text.replace('\n', "").as_bytes()).unwrap());
+        }
+    }
+    assert!(sent.last().unwrap().contains("GZipStream"), "it is not unpacked");
+    let mut gzip =
+        Command::new("gzip").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = gzip.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || input.write_all(&packed).unwrap());
+    let unpacked = gzip.wait_with_output().unwrap().stdout;
+    writer.join().unwrap();
+    assert_eq!(unpacked, WINDOWS_PLUGIN.as_bytes());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,28 +1,7 @@
-//! The shell scripts of an installation.
+//! The shell scripts of an installation on Linux.
 
-use aws_lc_rs::digest;
-use data_encoding::{BASE64, HEXLOWER};
-
+use super::piece::{Piece, sha256};
 use crate::cloud_assistant::plugin::LINUX_PLUGIN;
-
-/// A part of the program.
-pub(super) struct Piece<'a> {
-    pub(super) name: String,
-    bytes: &'a [u8],
-    hash: String,
-}
-
-impl<'a> Piece<'a> {
-    pub(super) fn new((index, bytes): (usize, &'a [u8])) -> Self {
-        Self { name: format!("{index:04}"), bytes, hash: sha256(bytes) }
-    }
-
-    /// The line by which the instance says that it has this piece.
-    pub(super) fn mark(&self) -> String {
-        let short: String = self.hash.chars().take(16).collect();
-        format!("SR-PIECE {} {short}", self.name)
-    }
-}
 
 /// The scripts that install one program. Each ends by printing `SR-DONE`.
 pub(super) struct Scripts {
@@ -59,7 +38,8 @@ sum() {{ set -- $(sha256sum <"$1"); echo "$1"; }}
         // A piece is told by the first 16 digits of its hash, which are enough
         // against accidents: the whole is checked before it is put in place.
         self.head()
-            + r#"if [ -f "$F" ] && [ -x "$F" ] && [ ! -L "$F" ]; then echo "SR-INSTALLED $(sum "$F")"; fi
+            + r#"if command -v gzip >/dev/null; then echo SR-GZIP; fi
+if [ -f "$F" ] && [ -x "$F" ] && [ ! -L "$F" ]; then echo "SR-INSTALLED $(sum "$F")"; fi
 for p in "$D"/*.piece; do
   [ -f "$p" ] || continue
   n=${p##*/}
@@ -72,11 +52,8 @@ echo SR-DONE
     /// The folders must be root's own and no links: on some systems others may
     /// write beside them.
     pub(super) fn piece(&self, piece: &Piece<'_>) -> String {
-        let Piece { name, hash, bytes } = piece;
-        let text = BASE64.encode(bytes);
-        let lines: Vec<&str> =
-            text.as_bytes().chunks(1000).map(|line| str::from_utf8(line).unwrap_or_default()).collect();
-        let lines = lines.join("\n");
+        let Piece { name, hash, .. } = piece;
+        let lines = piece.lines();
         self.head()
             + &format!(
                 r#"[ -d "$P" ] || mkdir -p -m 755 "$P"
@@ -95,8 +72,14 @@ echo SR-DONE
             )
     }
 
-    pub(super) fn place(&self, count: usize) -> String {
+    /// `packed` says that the pieces are those of the program in gzip's form.
+    pub(super) fn place(&self, count: usize, packed: bool) -> String {
         let hash = &self.program;
+        let unpack = if packed {
+            "mv -f \"$T\" \"$T.gz\"; gzip -dc <\"$T.gz\" >\"$T\" || :; rm -f \"$T.gz\"\n"
+        } else {
+            ""
+        };
         self.head()
             + &format!(
                 r#"if [ -x "$F" ] && [ ! -L "$F" ] && [ "$(sum "$F")" = {hash} ]; then rm -rf "$D"; echo SR-DONE; exit 0; fi
@@ -107,7 +90,7 @@ while [ $i -lt {count} ]; do
   cat "$D/$(printf %04d $i).piece" >>"$T"
   i=$((i+1))
 done
-[ "$(sum "$T")" = {hash} ] || {{ echo "the program arrived damaged"; rm -rf "$D"; exit 23; }}
+{unpack}[ "$(sum "$T")" = {hash} ] || {{ echo "the program arrived damaged"; rm -rf "$D"; exit 23; }}
 chown 0:0 "$T"
 chmod 755 "$T"
 sync "$T" || sync
@@ -122,12 +105,10 @@ echo SR-DONE
     }
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
+
     use super::super::{MAX_PROGRAM, PIECE};
     use super::*;
 
