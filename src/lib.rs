@@ -8,11 +8,12 @@
 //! | --- | --- |
 //! | 9 | [`cli`]: arguments and subcommands |
 //! | 8 | [`appliance`]: builds everything once, runs it, stops it cleanly |
+//! | 7 | [`metrics`]: numbers for Prometheus |
 //! | 6 | [`api`]: listener, wire, gate, actions |
 //! | 5 | [`rotation`]: drives rotations |
 //! | 4 | [`vault`]: the only place that turns a sealed version into plaintext |
 //! | 3 | [`identity`]: who signed this request; its changes need leave of `audit` |
-//! | 2 | [`audit`]: what was decided and done, on record |
+//! | 2 | [`audit`]: what was decided and done, on record; [`notify`]: tells operators what became of rotations |
 //! | 1 | [`ram`], [`seal`], [`store`], [`cloud_assistant`] |
 //! | 0 | [`model`], [`runtime`], [`rpc`] |
 
@@ -24,7 +25,9 @@ pub mod audit;
 pub mod cli;
 pub mod cloud_assistant;
 pub mod identity;
+pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod ram;
 pub mod rotation;
 pub mod rpc;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::api::listener::Limits;
 use crate::model::{AccountId, RegionId};
+use crate::notify::{AddressRange, Target};
 use crate::rotation::{self, KeyType};
 
 /// Why a configuration cannot be used.
@@ -73,6 +74,11 @@ pub struct Config {
     /// Which signatures are served.
     #[serde(default)]
     pub signatures: Signatures,
+    /// What operators are told of rotations, and how.
+    #[serde(default)]
+    pub events: Events,
+    /// Numbers for Prometheus; none without it.
+    pub metrics: Option<MetricsListener>,
 }
 
 /// `[hsm]`
@@ -247,6 +253,106 @@ impl Default for Signatures {
     }
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// Older events go, in days.
+    pub keep_days: u32,
+    /// So many events stay at most.
+    pub keep_count: u64,
+    /// A date counts as missed when it is past by more than this, in seconds.
+    pub overdue_seconds: i64,
+    /// File to which events are appended as lines of JSON.
+    pub file: Option<PathBuf>,
+    /// Where events go as syslog messages: `/dev/log`, `udp://HOST:PORT` or `tcp://HOST:PORT`.
+    pub syslog: Option<Target>,
+    /// Where events go as signed requests.
+    pub webhook: Vec<WebhookConfig>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            keep_days: 400,
+            keep_count: 1_000_000,
+            overdue_seconds: 3_600,
+            file: None,
+            syslog: None,
+            webhook: Vec::new(),
+        }
+    }
+}
+
+/// `[[events.webhook]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// Its name, under which its position is kept.
+    pub name: String,
+    /// Where events go.
+    pub url: String,
+    /// File with the secret of the signatures, mode 0400.
+    pub secret_file: PathBuf,
+    /// PEM file with the CAs to believe; the system's where it is absent.
+    pub ca_file: Option<PathBuf>,
+    /// Whether `http` will do.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Ranges of addresses that may be reached although they are not public.
+    #[serde(default)]
+    pub allow_addresses: Vec<AddressRange>,
+    /// How long an attempt may take, in seconds.
+    #[serde(default = "ten")]
+    pub timeout_seconds: u64,
+}
+
+const fn ten() -> u64 {
+    10
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsListener {
+    /// Address and port, plain HTTP.
+    pub listen: String,
+    /// Whether secrets are shown by name.
+    #[serde(default)]
+    pub per_secret: bool,
+}
+
+impl Events {
+    fn check(&self) -> Result<(), ConfigError> {
+        let value =
+            |holds: bool, name, rule| if holds { Ok(()) } else { Err(ConfigError::Value { name, rule }) };
+        value((1..=3_650).contains(&self.keep_days), "events.keep_days", "from 1 to 3650")?;
+        value(
+            (1_000..=100_000_000).contains(&self.keep_count),
+            "events.keep_count",
+            "from 1000 to 100000000",
+        )?;
+        value(
+            (0..=31_536_000).contains(&self.overdue_seconds),
+            "events.overdue_seconds",
+            "from 0 to 31536000",
+        )?;
+        let mut names = std::collections::HashSet::new();
+        for webhook in &self.webhook {
+            let plain = (1..=64).contains(&webhook.name.len())
+                && webhook.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            value(plain, "events.webhook.name", "1 to 64 of A-Z a-z 0-9 - _")?;
+            value(names.insert(webhook.name.as_str()), "events.webhook.name", "different for each webhook")?;
+            value(
+                (1..=60).contains(&webhook.timeout_seconds),
+                "events.webhook.timeout_seconds",
+                "from 1 to 60",
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// Reads and checks a file.
     ///
@@ -282,6 +388,7 @@ impl Config {
             "from 10 to 600",
         )?;
         value(self.rotation.key_grace_seconds <= 86_400, "rotation.key_grace_seconds", "at most 86400")?;
+        self.events.check()?;
         value((1..=65_535).contains(&self.limits.connections), "limits.connections", "from 1 to 65535")?;
         if let Some(cloud) = &self.cloud {
             value((10..=10_000).contains(&cloud.pace_ms), "cloud.pace_ms", "from 10 to 10000")?;

@@ -3,12 +3,16 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::cloud::{has_credentials, look};
+use super::monitoring::webhook;
 use super::parts::AUDIT;
 use super::serve::acceptor;
-use super::{ApplianceError, Config};
+use super::{ApplianceError, Config, SystemClock};
 use crate::audit::{Outcome, VerifyOptions, verify};
+use crate::model::error_chain;
+use crate::notify::Target;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -68,6 +72,7 @@ pub async fn doctor(config: Config) -> Vec<Finding> {
         Err(error @ ApplianceError::Hsm(_)) => findings.push(fault("token", &error)),
         Err(error) => findings.push(fault("database", &error)),
     }
+    findings.extend(events(&config).await);
     if config.path(Path::new("so-pin")).exists() {
         findings.push(warning(
             "token",
@@ -81,6 +86,47 @@ pub async fn doctor(config: Config) -> Vec<Finding> {
             "the key of the certificate's CA lies beside the vault",
             "move the file tls/ca.key to a safe place: it is needed only to make the next certificate",
         ));
+    }
+    findings
+}
+
+/// Secrets of webhooks, and whether the receivers can be reached now.
+async fn events(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for entry in &config.events.webhook {
+        findings.push(match webhook(config, entry, Arc::new(SystemClock)) {
+            Err(error) => fault("events", &error),
+            Ok(webhook) => match webhook.reach().await {
+                Ok(()) => ok("events", format!("the webhook {} can be reached", entry.name)),
+                Err(error) => warning(
+                    "events",
+                    format!("the webhook {} cannot be reached: {}", entry.name, error_chain(&error)),
+                    "events wait for it for a day each, and stay in `strongroom events`",
+                ),
+            },
+        });
+    }
+    if let Some(file) = &config.events.file {
+        let path = config.path(file);
+        findings.push(match path.parent().filter(|folder| folder.is_dir()) {
+            Some(_) => ok("events", format!("events are appended to {}", path.display())),
+            None => warning(
+                "events",
+                format!("the folder of {} does not exist", path.display()),
+                "make it: events wait until then",
+            ),
+        });
+    }
+    if let Some(Target::Unix(path)) = &config.events.syslog {
+        findings.push(if path.exists() {
+            ok("events", format!("syslog listens at {}", path.display()))
+        } else {
+            warning(
+                "events",
+                format!("there is no syslog socket at {}", path.display()),
+                "start the syslog service, or correct syslog in [events]",
+            )
+        });
     }
     findings
 }

@@ -89,6 +89,9 @@ pub enum ApplianceError {
         /// The limit.
         current: u64,
     },
+    /// A webhook cannot be used as it is configured.
+    #[error("use a webhook of [[events.webhook]]")]
+    Webhook(#[from] crate::notify::WebhookError),
     /// No random numbers could be had.
     #[error("get random numbers from the system")]
     Random,

@@ -13,6 +13,7 @@ mod error;
 mod hardening;
 mod init;
 mod keys;
+mod monitoring;
 mod notes;
 mod parts;
 mod replay;

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::notes::Notes;
 use super::parts::{AUDIT, Parts, assemble};
 use super::replay::{Begun, UNKNOWN_OUTCOME, look_back};
-use super::{ApplianceError, Config, alarm, hardening, keys};
+use super::{ApplianceError, Config, alarm, hardening, keys, monitoring};
 use crate::api::listener;
 
 /// How often data keys are wiped whose time is over, or whose token is away.
@@ -47,6 +47,8 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
         Arc::clone(&parts.opened.clock),
         parts.opened.origin.clone(),
     ));
+    // Before the first rotation takes a step, so that no receiver misses it.
+    let mut telling = monitoring::start(&config, &parts).await?;
     let rotations = tokio::spawn(Arc::clone(&parts.rotations).run());
     let keys = parts.opened.keys.clone();
     let sweeper = parts.opened.data_keys.clone().map(|cache| {
@@ -76,6 +78,7 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     serving.await.ok();
     // A rotation goes on from its row at the next start: it may be cut anywhere.
     rotations.abort();
+    telling.abort_all();
     if let Some(sweeper) = sweeper {
         sweeper.abort();
     }

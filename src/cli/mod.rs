@@ -2,8 +2,8 @@
 //!
 //! Three kinds of commands: those of the appliance, on its own machine
 //! (`init`, `serve`, `doctor`, `cloud`, `audit`); those of a client, which sign
-//! requests and send them over HTTPS like any other client (`secret`, `user`,
-//! `key`, `policy`); and those that prepare instances (`plugin`).
+//! requests and send them over HTTPS like any other client (`secret`, `events`,
+//! `user`, `key`, `policy`); and those that prepare instances (`plugin`).
 //! `docs/commands.md` shows each with an example.
 //!
 //! Values of secrets come from files, standard input or a prompt, never from
@@ -13,6 +13,7 @@
 mod advice;
 mod connection;
 mod error;
+mod events;
 mod input;
 mod journal;
 mod key;
@@ -55,7 +56,7 @@ Exit codes:
   3  not reachable, or not ready   7  the output could not be written
   8  the token refuses the PIN: do not start again before it is corrected
 
-Connection of rotate, secret, user, key and policy: flags, then the profile that --profile or
+Connection of events, rotate, secret, user, key and policy: flags, then the profile that --profile or
 STRONGROOM_PROFILES names, then the environment (STRONGROOM_ENDPOINT, STRONGROOM_CA_FILE,
 STRONGROOM_REGION, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET,
 ALIBABA_CLOUD_SECURITY_TOKEN), then the profile \"default\" of ~/.strongroom/profiles.toml.
@@ -88,6 +89,7 @@ enum Command {
 Example:
   strongroom doctor --config /var/lib/strongroom/strongroom.toml")]
     Doctor(server::ConfigArgs),
+    Events(events::EventsArgs),
     /// Hold the keys for the appliance, which starts this itself
     #[command(hide = true)]
     HsmWorker,
@@ -149,6 +151,7 @@ fn run(command: Command, output: &mut Output) -> Result<Exit, CliError> {
         Command::Audit(command) => journal::run(&command, output),
         Command::Cloud(command) => done(appliance()?.block_on(server::cloud(&command, output))),
         Command::Doctor(args) => appliance()?.block_on(server::doctor(&args, output)),
+        Command::Events(args) => done(client()?.block_on(events::run(&args, output))),
         Command::HsmWorker => Ok(Exit::Done),
         Command::Init(args) => done(appliance()?.block_on(server::init(args, output))),
         Command::Key(args) => done(client()?.block_on(key::run(args, output))),

@@ -35,6 +35,25 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0) / 1000
     }
 
+    /// The form of `eventTime` in events, eight hours ahead of UTC:
+    /// `20180816T135935.689+0800` (kms-secrets.md section 6.7).
+    #[must_use]
+    pub fn in_event(self) -> String {
+        let seconds = self.0.div_euclid(1000).saturating_add(8 * 3_600);
+        let date =
+            time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+        format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}.{:03}+0800",
+            date.year(),
+            u8::from(date.month()),
+            date.day(),
+            date.hour(),
+            date.minute(),
+            date.second(),
+            self.0.rem_euclid(1000)
+        )
+    }
+
     /// The moment written as `yyyy-MM-ddTHH:mm:ssZ`
     /// (kms-secrets.md section 2.4, `Timestamp`).
     #[must_use]
@@ -95,6 +114,13 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_an_event_has_milliseconds_and_an_offset() {
+        let moment = Timestamp::from_millis(1_534_399_175_689);
+        assert_eq!(moment.to_string(), "2018-08-16T05:59:35Z");
+        assert_eq!(moment.in_event(), "20180816T135935.689+0800");
+    }
 
     #[test]
     fn a_printed_time_reads_back_as_itself() {

@@ -6,6 +6,7 @@ mod access;
 pub mod campaign;
 mod chain;
 mod clock;
+mod event;
 mod guarded;
 mod ids;
 mod interval;
@@ -18,6 +19,7 @@ pub use access::{
 };
 pub use chain::error_chain;
 pub use clock::{Clock, ManualClock, Timestamp};
+pub use event::{EventName, FailureInfo, RotationEvent};
 pub use guarded::Guarded;
 pub use ids::{
     AccessKeyId, AccountId, Arn, CampaignId, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId,

@@ -222,6 +222,10 @@ pub struct Schedule {
     /// until one has ended well after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<Timestamp>,
+    /// When automatic rotation was last switched on: a date before is nobody's
+    /// omission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 impl Schedule {
@@ -233,6 +237,7 @@ impl Schedule {
         last: None,
         failures: 0,
         missed: None,
+        since: None,
     };
 }
 
@@ -304,6 +309,20 @@ impl SecretRecord {
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         self.schedule.next.filter(|_| self.planned_delete.is_none())
+    }
+
+    /// By when it must have been rotated: an interval after its last rotation
+    /// or its creation, and not before automatic rotation was switched on. Tries
+    /// that failed do not move it. `None` while it does not rotate by itself.
+    #[must_use]
+    pub fn promised(&self) -> Option<Timestamp> {
+        let schedule = &self.schedule;
+        let interval = schedule.interval?;
+        if schedule.automatic == AutomaticRotation::Disabled || self.planned_delete.is_some() {
+            return None;
+        }
+        let date = schedule.last.unwrap_or(self.created).plus_seconds(interval.seconds().into());
+        Some(schedule.since.map_or(date, |since| date.max(since)))
     }
 
     /// The version a stage points to.

@@ -6,7 +6,10 @@ use super::Rotations;
 use super::crash::{self, Side};
 use super::schedule;
 use crate::model::rotation::{Event, IllegalEvent, RotationRecord, State, Trigger};
-use crate::model::{AutomaticRotation, Binding, RotationId, Sealed, SecretId, SecretRecord};
+use crate::model::{
+    AutomaticRotation, Binding, RotationEvent, RotationId, Sealed, SecretId, SecretRecord, Timestamp,
+};
+use crate::notify;
 use crate::seal::SealError;
 use crate::store::{Change, StoreError};
 use crate::vault::VaultError;
@@ -15,6 +18,9 @@ use crate::vault::VaultError;
 const ROTATIONS: &str = "rotations";
 /// How often a step that also changes the secret is made anew from a fresher row.
 const CONFLICTS: usize = 16;
+
+/// Makes the event that tells of a step.
+type Told = fn(&SecretRecord, &RotationRecord, Timestamp) -> RotationEvent;
 
 /// Why a step could not be stored. The row on disk is as before.
 #[derive(Debug, thiserror::Error)]
@@ -141,11 +147,13 @@ impl Rotations {
         Ok(())
     }
 
-    /// Takes a step together with a change of the secret, in one transaction.
+    /// Takes a step together with a change of the secret and the event that
+    /// tells operators of it, in one transaction.
     async fn advance_with(
         &self,
         rotation: &mut RotationRecord,
         event: Event,
+        told: Told,
         change: impl Fn(&mut SecretRecord, &RotationRecord) -> Vec<Change> + Send + Sync,
     ) -> Result<(), LedgerError> {
         for _ in 0..CONFLICTS {
@@ -155,6 +163,8 @@ impl Rotations {
             let mut changes = change(&mut secret, &next);
             next.revision = rotation.revision.saturating_add(1);
             changes.push(self.rotation_change(&next, Some(rotation.revision))?);
+            let told = told(&secret, &next, next.since);
+            changes.push(notify::change(self.vault.integrity(), told).map_err(VaultError::from)?);
             crash::point(next.state, Side::Before);
             match self.vault.write(secret, changes).await {
                 Ok(_) => {
@@ -172,7 +182,7 @@ impl Rotations {
     /// The labels move: the pending version becomes current.
     pub(super) async fn commit(&self, rotation: &mut RotationRecord) -> Result<(), LedgerError> {
         let now = self.vault.now();
-        self.advance_with(rotation, Event::Commit, |secret, rotation| {
+        self.advance_with(rotation, Event::Commit, RotationEvent::success, |secret, rotation| {
             secret.make_current(&rotation.version);
             let schedule = &mut secret.schedule;
             schedule.last = Some(now);
@@ -193,7 +203,7 @@ impl Rotations {
         event: Event,
     ) -> Result<(), LedgerError> {
         let now = self.vault.now();
-        self.advance_with(rotation, event, |secret, rotation| {
+        self.advance_with(rotation, event, RotationEvent::failure, |secret, rotation| {
             secret.versions.retain(|v| v.id != rotation.version);
             // An instance that has seen later rotations (the database was
             // restored from a backup) accepts only later ones still.
@@ -219,13 +229,19 @@ impl Rotations {
         rotation: &mut RotationRecord,
         event: Event,
     ) -> Result<(), LedgerError> {
-        self.advance_with(rotation, event, |secret, _| {
+        self.advance_with(rotation, event, RotationEvent::failure, |secret, _| {
             if secret.schedule.automatic != AutomaticRotation::Disabled {
                 secret.schedule.automatic = AutomaticRotation::Invalid;
             }
             Vec::new()
         })
         .await
+    }
+
+    /// The rotation is over, and the old key stays on the instance for now.
+    pub(super) async fn keep_old_key(&self, rotation: &mut RotationRecord) -> Result<(), LedgerError> {
+        let told = RotationEvent::old_key_not_removed;
+        self.advance_with(rotation, Event::Finish, told, |_, _| Vec::new()).await
     }
 
     /// Fingerprints of the keys of all other versions of the secret: those

@@ -195,7 +195,7 @@ impl Rotations {
             Then::Go(_) | Then::TryAgain => self.later(rotation, wait).await,
             Then::KeepOldKey => {
                 self.record_old_key(rotation).await?;
-                self.advance(rotation, Event::Finish).await
+                self.keep_old_key(rotation).await
             }
             Then::NoteKey(public, kid) => self.note_key(rotation, &public, &kid).await,
             Then::PollAgain => {

@@ -7,6 +7,7 @@
 //! only a single process could keep: changes name the revision they were made
 //! from, and a stale one is a [`StoreError::Conflict`].
 
+mod events;
 pub mod sqlite;
 
 use std::future::Future;
@@ -15,8 +16,11 @@ use std::pin::Pin;
 use crate::model::campaign::{CampaignRecord, MemberRecord};
 use crate::model::rotation::RotationRecord;
 use crate::model::{
-    CampaignId, Guarded, InstanceId, RotationId, SecretId, SecretName, SecretRecord, Timestamp, VersionId,
+    CampaignId, Guarded, InstanceId, RotationEvent, RotationId, SecretId, SecretName, SecretRecord,
+    Timestamp, VersionId,
 };
+
+pub use events::{Ages, EventQuery, EventRow, Standing};
 
 /// What a store cannot do, or was kept from doing. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,13 @@ impl IdentityTable {
 /// One change of a transaction.
 #[derive(Debug, Clone)]
 pub enum Change {
+    /// Keeps an event with the next number, unless one of that id is kept already.
+    AddEvent {
+        /// The event.
+        event: Box<RotationEvent>,
+        /// The same as a guarded row.
+        row: Guarded,
+    },
     /// Removes an identity row.
     DropIdentity {
         /// The table.
@@ -101,6 +112,21 @@ pub enum Change {
         secret: SecretId,
         /// The version.
         version: VersionId,
+    },
+    /// Remembers that it was told that a secret missed this date.
+    NoteOverdue {
+        /// The secret.
+        secret: SecretId,
+        /// The date.
+        promised: Timestamp,
+    },
+    /// Removes events, the oldest first: those from before a moment, and those
+    /// over a number. A bounded piece of work; what is left goes the next time.
+    PruneEvents {
+        /// Older ones go.
+        before: Timestamp,
+        /// So many stay at most.
+        keep: u64,
     },
     /// Adds a campaign, or replaces it if it still has the revision named.
     PutCampaign {
@@ -153,6 +179,13 @@ pub enum Change {
     PutSetting {
         /// Its name.
         name: &'static str,
+        /// The row.
+        row: Guarded,
+    },
+    /// Sets how far a receiver of events is.
+    PutSink {
+        /// Its name.
+        name: String,
         /// The row.
         row: Guarded,
     },
@@ -297,4 +330,38 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// A setting.
     fn setting<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>>;
+
+    /// The events that follow a number, in their order, at most `limit`.
+    fn events_after(&self, seq: u64, limit: u32) -> Answer<'_, Vec<EventRow>>;
+
+    /// The newest events that fit, newest first.
+    fn events(&self, query: EventQuery) -> Answer<'_, Vec<EventRow>>;
+
+    /// The last number that an event was given; 0 before the first.
+    fn last_event(&self) -> Answer<'_, u64>;
+
+    /// How many events follow a number.
+    fn count_events_after(&self, seq: u64) -> Answer<'_, u64>;
+
+    /// How far a receiver of events is.
+    fn sink<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>>;
+
+    /// Secrets that must have been rotated by `before` and were not, of which
+    /// this was not yet noted, the earliest date first.
+    fn missed(&self, before: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>>;
+
+    /// How many rotations are going on, by state.
+    fn rotation_states(&self) -> Answer<'_, Vec<(String, u64)>>;
+
+    /// How the secrets that rotate by themselves stand at `now`; those whose
+    /// date lies before `missed_before` count as overdue.
+    fn ages(
+        &self,
+        now: Timestamp,
+        missed_before: Timestamp,
+        bounds_seconds: &'static [i64],
+    ) -> Answer<'_, Ages>;
+
+    /// The secrets that rotate by themselves, one by one.
+    fn standings(&self) -> Answer<'_, Vec<Standing>>;
 }

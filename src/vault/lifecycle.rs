@@ -162,6 +162,7 @@ impl Vault {
             }
             if record.schedule.automatic != AutomaticRotation::Disabled {
                 record.schedule.next = next_rotation(record, now);
+                record.schedule.since = Some(now);
             }
             Ok(())
         })

@@ -31,7 +31,9 @@ pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
         "UpdateAccessKey" => vec![user, ("UserAccessKeyId", text("LTAIKey")), ("Status", text("Inactive"))],
         "DeletePolicy" => vec![("PolicyName", format!("p-{action}"))],
         "GetPolicy" => custom.to_vec(),
-        "GetRandomPassword" | "ListPolicies" | "ListSecrets" | "ListUsers" => Vec::new(),
+        "GetRandomPassword" | "ListPolicies" | "ListRotationEvents" | "ListSecrets" | "ListUsers" => {
+            Vec::new()
+        }
         "DeleteSecret" | "DescribeSecret" | "GetSecretValue" | "ListSecretVersionIds" | "RestoreSecret" => {
             vec![secret]
         }

@@ -32,6 +32,7 @@ const BOOLEAN: &[&str] = &["", "yes", "1", "0", "truefalse", " true"];
 const USER: &[&str] = &["", "a b", "a/b", "a*", "a:b", "名前", "a\u{0}"];
 const POLICY: &[&str] = &["", "a b", "a.b", "a/b", "a*", "名前", "a\u{0}"];
 const NUMBER: &[&str] = &["", "-1", "1.0", "1e1", "0x1", "one", " 1", "99999999999999999999", "１"];
+const MOMENT: &[&str] = &["", "yesterday", "2024-05-06", "2024-05-06T07:08:09", "2024-13-06T07:08:09Z", "0"];
 const KIND: &[&str] = &["", "custom", "SYSTEM", "Other"];
 const DOCUMENT: &[&str] = &[
     "",
@@ -156,6 +157,14 @@ fn parameters(action: &str) -> Vec<Parameter> {
         "ListPolicies" => {
             vec![MAX_ITEMS, optional("PolicyType", KIND, 16), optional("Marker", POLICY.split_at(1).1, 128)]
         }
+        "ListRotationEvents" => vec![
+            optional("SecretName", NAME, 192),
+            optional("EventName", &["", "Success", "secret:rotatesecret:success", "*"], 64),
+            optional("StartTime", MOMENT, 32),
+            optional("EndTime", MOMENT, 32),
+            optional("MaxResults", &["0", "101", "-1", "x", ""], 16),
+            optional("NextToken", NUMBER, 18),
+        ],
         "ListSecretVersionIds" => {
             vec![SECRET_NAME, optional("IncludeDeprecated", BOOLEAN, 8), PAGE_NUMBER, PAGE_SIZE]
         }

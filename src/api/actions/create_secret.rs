@@ -233,6 +233,7 @@ impl Action for CreateSecret {
                 automatic: AutomaticRotation::Enabled,
                 interval: Some(interval),
                 next: Some(now.plus_seconds(interval.seconds().into())),
+                since: Some(now),
                 ..Schedule::OFF
             },
             None => Schedule::OFF,

@@ -14,6 +14,7 @@ mod ecs_value;
 mod get_random_password;
 mod get_secret_value;
 mod input;
+mod list_rotation_events;
 mod list_secret_version_ids;
 mod list_secrets;
 mod put_secret_value;
@@ -28,7 +29,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::api::gate::{Gate, Signed};
+use crate::api::gate::{Circumstances, Gate, Signed};
 use crate::api::wire::{Answer, Reply};
 use crate::api::{ApiError, wire::Call};
 use crate::audit::{Access, EventAccess, Recorded};
@@ -225,6 +226,10 @@ pub trait Action: Sized + Send + Sync + 'static {
     /// [`selection`](Self::selection).
     fn select(&mut self, _chosen: Vec<Candidate>) {}
 
+    /// Learns under what circumstances it is called, once it is allowed: for
+    /// lists that leave out single items.
+    fn meet(&mut self, _circumstances: Circumstances) {}
+
     /// The tags that the call would set, for conditions on them.
     fn request_tags(&self) -> &[Tag] {
         &[]
@@ -257,7 +262,7 @@ const fn row<A: Action>() -> Row {
 }
 
 /// Every action there is.
-pub static TABLE: [Row; 32] = [
+pub static TABLE: [Row; 33] = [
     row::<ram_policies::AttachPolicyToUser>(),
     row::<campaigns::CancelRotationCampaign>(),
     row::<ram_keys::CreateAccessKey>(),
@@ -278,6 +283,7 @@ pub static TABLE: [Row; 32] = [
     row::<ram_policies::ListPolicies>(),
     row::<ram_policies::ListPoliciesForUser>(),
     row::<campaigns::ListRotationCampaigns>(),
+    row::<list_rotation_events::ListRotationEvents>(),
     row::<list_secret_version_ids::ListSecretVersionIds>(),
     row::<list_secrets::ListSecrets>(),
     row::<ram_users::ListUsers>(),

@@ -77,6 +77,7 @@ impl Action for UpdateSecretRotationPolicy {
                         record.schedule.automatic = AutomaticRotation::Enabled;
                         record.schedule.interval = Some(interval);
                         record.schedule.next = next_rotation(record, now);
+                        record.schedule.since = Some(now);
                     }
                 }
                 Ok(())

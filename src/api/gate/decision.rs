@@ -7,7 +7,7 @@ use crate::api::{AccessDeniedDetail, ApiError};
 use crate::audit::AuthorizationDecision;
 use crate::identity::Caller;
 use crate::model::campaign::Selector;
-use crate::model::{Arn, Tag};
+use crate::model::{Arn, Tag, Timestamp};
 use crate::ram::{Context, Decision, Entry, Layer, Request, Value, decide};
 use crate::rotation::fleet::Candidate;
 use crate::vault::VaultError;
@@ -135,7 +135,8 @@ impl Gate {
             },
         };
         let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
-        let mut entries = entries(call, caller, tags, action.request_tags());
+        let circumstances = Circumstances::of(call);
+        let mut entries = circumstances.entries(caller, tags, action.request_tags());
         let ask = |entries: &[Entry<'_>]| -> Vec<(Question, Decision)> {
             let context = Context::new(entries);
             let decided = questions.iter().map(|question| {
@@ -163,30 +164,68 @@ impl Gate {
     }
 }
 
-/// What the conditions of policies may ask about a call: the keys of ram.md
-/// section 1.6 that this appliance can know. `tags` are those of the secret.
-fn entries<'a>(call: &'a Call, caller: &'a Caller, tags: &'a [Tag], asked: &'a [Tag]) -> Vec<Entry<'a>> {
-    let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
-    entries.push(Entry::new("acs:SourceIp", Value::Ip(source_address(call))));
-    entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
-    entries.push(Entry::new("acs:CurrentTime", time(call)));
-    entries.push(Entry::new("acs:PrincipalArn", Value::Text(&caller.principal_arn)));
-    if let Some(agent) = call.user_agent() {
-        entries.push(Entry::new("acs:UserAgent", Value::Text(agent)));
+/// What conditions may ask about a call, beside the caller and the resource.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    source: std::net::IpAddr,
+    arrived: Timestamp,
+    agent: Option<String>,
+}
+
+impl Circumstances {
+    pub(super) fn of(call: &Call) -> Self {
+        Self {
+            source: source_address(call),
+            arrived: call.arrived,
+            agent: call.user_agent().map(str::to_owned),
+        }
     }
-    for tag in tags {
-        entries.push(Entry::tagged("acs:ResourceTag", &tag.key, &tag.value));
-        entries.push(Entry::tagged("kms:tag", &tag.key, &tag.value));
+
+    /// The keys of ram.md section 1.6 that this appliance can know. `tags` are
+    /// those of the secret.
+    fn entries<'a>(&'a self, caller: &'a Caller, tags: &'a [Tag], asked: &'a [Tag]) -> Vec<Entry<'a>> {
+        let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
+        entries.push(Entry::new("acs:SourceIp", Value::Ip(self.source)));
+        entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
+        entries.push(Entry::new("acs:CurrentTime", time(self.arrived)));
+        entries.push(Entry::new("acs:PrincipalArn", Value::Text(&caller.principal_arn)));
+        if let Some(agent) = &self.agent {
+            entries.push(Entry::new("acs:UserAgent", Value::Text(agent)));
+        }
+        for tag in tags {
+            entries.push(Entry::tagged("acs:ResourceTag", &tag.key, &tag.value));
+            entries.push(Entry::tagged("kms:tag", &tag.key, &tag.value));
+        }
+        for tag in asked {
+            entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
+            entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
+        }
+        entries
     }
-    for tag in asked {
-        entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
-        entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
+
+    /// Whether an item of a list must not be shown: the list as a whole was
+    /// allowed, but a policy denies the action on this resource.
+    #[must_use]
+    pub fn hide(&self, caller: &Caller, question: &Question, tags: &[Tag]) -> bool {
+        let entries = self.entries(caller, tags, &[]);
+        let context = Context::new(&entries);
+        let request = Request {
+            principal: &caller.principal,
+            action: question.action,
+            resource: question.resource.as_str(),
+            resource_group: None,
+            context: &context,
+        };
+        match decide(&caller.policies, None, &request) {
+            Decision::Allow { .. } | Decision::DenyImplicit { .. } => false,
+            Decision::DenyExplicit { .. } | Decision::DenyBroken { .. } => true,
+        }
     }
-    entries
 }
 
 fn is_allowed(call: &Call, caller: &Caller, action: &str, resource: &Arn, tags: &[Tag]) -> bool {
-    let entries = entries(call, caller, tags, &[]);
+    let circumstances = Circumstances::of(call);
+    let entries = circumstances.entries(caller, tags, &[]);
     let context = Context::new(&entries);
     let request = Request {
         principal: &caller.principal,
@@ -227,8 +266,8 @@ impl Gate {
     }
 }
 
-fn time(call: &Call) -> Value<'static> {
-    let millis = call.arrived.millis();
+fn time(arrived: Timestamp) -> Value<'static> {
+    let millis = arrived.millis();
     let nanoseconds = u32::try_from(millis.rem_euclid(1000)).unwrap_or(0).saturating_mul(1_000_000);
     Value::Time { seconds: millis.div_euclid(1000), nanoseconds }
 }

@@ -25,6 +25,8 @@ use crate::model::{Clock, RequestId};
 use crate::rpc::encoding::Parameters;
 use crate::rpc::signature::{Claim, Received, Rules};
 
+pub use decision::Circumstances;
+
 use facts::Facts;
 use strangers::Strangers;
 
@@ -200,6 +202,7 @@ impl Gate {
             }
         };
         let access = access.map_err(unrecorded)?;
+        action.meet(Circumstances::of(call));
         let done = action.run(&self.services, signed.caller, &access, &call.request_id).await;
         let mut store = facts.store(&self.node);
         if let Err(error) = &done {

@@ -165,16 +165,10 @@ impl Pool {
         let bare = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare.clone())
             .map_err(|source| ClientError::Name { host: host.to_owned(), source })?;
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|source| ClientError::Tls { source })?
-            .with_root_certificates(trusted(roots)?)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             address: (bare, port),
             name,
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: connector(roots)?,
             timeouts,
             idle: Mutex::new(Vec::new()),
         })
@@ -275,6 +269,21 @@ impl Pool {
         drop(tokio::spawn(connection));
         Ok(sender)
     }
+}
+
+/// TLS for clients that speak HTTP/1.1.
+///
+/// # Errors
+///
+/// [`ClientError`] when the trusted certificates cannot be used.
+pub(crate) fn connector(roots: &Roots) -> Result<TlsConnector, ClientError> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|source| ClientError::Tls { source })?
+        .with_root_certificates(trusted(roots)?)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn trusted(roots: &Roots) -> Result<RootCertStore, ClientError> {

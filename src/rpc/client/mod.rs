@@ -20,6 +20,7 @@ use super::signature::{self, Outgoing, SigningKey};
 use super::timestamp;
 
 pub(crate) use self::answer::harmless;
+pub(crate) use self::connection::connector;
 pub use self::connection::{ClientError, Roots, TransportError};
 
 /// The longest answer that is read.

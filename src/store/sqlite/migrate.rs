@@ -6,9 +6,10 @@ use super::unavailable;
 use crate::store::StoreError;
 
 /// The files of `schema/sqlite`, in order; the first is number 1.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../../schema/sqlite/0001_base.sql"),
     include_str!("../../../schema/sqlite/0002_campaigns.sql"),
+    include_str!("../../../schema/sqlite/0003_events.sql"),
 ];
 
 /// Brings the schema to the last number this program knows.

@@ -1,6 +1,7 @@
 //! The store on SQLite: one file, one writer thread that groups concurrent
 //! commits into one transaction and one flush, and a pool of readers.
 
+mod events;
 mod fleet;
 mod migrate;
 mod read;
@@ -13,7 +14,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    Answer, Change, DueSecret, FoundSecret, IdentityTable, OpenRotation, SecretPage, Store, StoreError,
+    Ages, Answer, Change, DueSecret, EventQuery, EventRow, FoundSecret, IdentityTable, OpenRotation,
+    SecretPage, Standing, Store, StoreError,
 };
 use crate::model::{CampaignId, Guarded, RotationId, SecretId, SecretName, Timestamp, VersionId};
 use crate::runtime::Blocking;
@@ -200,5 +202,47 @@ impl Store for SqliteStore {
     fn setting<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>> {
         let name = name.to_owned();
         self.read(move |c| read::setting(c, &name))
+    }
+
+    fn events_after(&self, seq: u64, limit: u32) -> Answer<'_, Vec<EventRow>> {
+        self.read(move |c| events::after(c, seq, limit))
+    }
+
+    fn events(&self, query: EventQuery) -> Answer<'_, Vec<EventRow>> {
+        self.read(move |c| events::newest(c, &query))
+    }
+
+    fn last_event(&self) -> Answer<'_, u64> {
+        self.read(events::last)
+    }
+
+    fn count_events_after(&self, seq: u64) -> Answer<'_, u64> {
+        self.read(move |c| events::count_after(c, seq))
+    }
+
+    fn sink<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>> {
+        let name = name.to_owned();
+        self.read(move |c| events::sink(c, &name))
+    }
+
+    fn missed(&self, before: Timestamp, limit: u32) -> Answer<'_, Vec<SecretId>> {
+        self.read(move |c| events::missed(c, before, limit))
+    }
+
+    fn rotation_states(&self) -> Answer<'_, Vec<(String, u64)>> {
+        self.read(events::states)
+    }
+
+    fn ages(
+        &self,
+        now: Timestamp,
+        missed_before: Timestamp,
+        bounds_seconds: &'static [i64],
+    ) -> Answer<'_, Ages> {
+        self.read(move |c| events::ages(c, now, missed_before, bounds_seconds))
+    }
+
+    fn standings(&self) -> Answer<'_, Vec<Standing>> {
+        self.read(events::standings)
     }
 }

@@ -7,12 +7,15 @@ use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::unavailable;
+use crate::model::VersionStage;
 use crate::store::{Change, IdentityTable, StoreError};
 
 /// Jobs waiting at most; more wait in their callers.
 const QUEUE: usize = 1024;
 /// Jobs in one transaction at most.
 const GROUP: usize = 256;
+/// Events removed by one change at most, for each reason.
+const PRUNED: u32 = 1_000;
 
 #[derive(Debug)]
 struct Job {
@@ -86,6 +89,30 @@ fn commit(connection: &mut Connection, group: &mut Vec<Job>) {
 
 fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreError> {
     match change {
+        Change::AddEvent { event, row } => {
+            let sql = "INSERT INTO events (id, at_ms, name, secret_name, body, mac) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
+            let (name, secret) = (event.name.as_str(), event.secret_name.as_str());
+            execute(transaction, sql, params![event.id, event.at.millis(), name, secret, row.body, row.mac])
+                .map(drop)
+        }
+        Change::NoteOverdue { secret, promised } => {
+            let sql = "UPDATE secrets SET overdue_told_ms = ?2 WHERE id = ?1 AND promised_ms = ?2";
+            one_row(execute(transaction, sql, params![secret.as_str(), promised.millis()])?)
+        }
+        Change::PruneEvents { before, keep } => {
+            let sql = "DELETE FROM events WHERE seq IN \
+                       (SELECT seq FROM events WHERE at_ms < ?1 ORDER BY at_ms LIMIT ?2)";
+            execute(transaction, sql, params![before.millis(), PRUNED])?;
+            let sql = "DELETE FROM events WHERE seq IN \
+                       (SELECT seq FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?1 ORDER BY seq LIMIT ?2)";
+            execute(transaction, sql, params![integer(*keep), PRUNED]).map(drop)
+        }
+        Change::PutSink { name, row } => {
+            let sql = "INSERT INTO sinks (name, body, mac) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (name) DO UPDATE SET body = ?2, mac = ?3";
+            one_row(execute(transaction, sql, params![name, row.body, row.mac])?)
+        }
         Change::DropIdentity { table, key } => {
             let sql = match table {
                 IdentityTable::AccessKeys => "DELETE FROM access_keys WHERE key = ?1",
@@ -197,6 +224,8 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             let (id, revision) = (record.id.as_str(), integer(record.revision));
             let next = record.due().map(|t| t.millis());
             let planned = record.planned_delete.map(|t| t.millis());
+            let promised = record.promised().map(|t| t.millis());
+            let current = record.at_stage(&VersionStage::Current).map(|v| v.created.millis());
             let first_key = record.versions.first().and_then(|v| v.key_fingerprint.as_deref()).unwrap_or("");
             let target = record
                 .ecs
@@ -205,15 +234,36 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             let done = match expect {
                 None => execute(
                     transaction,
-                    "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, target, body, mac) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                    params![id, record.name.as_str(), revision, next, planned, target, row.body, row.mac],
+                    "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, promised_ms, \
+                     current_ms, target, body, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                    params![
+                        id,
+                        record.name.as_str(),
+                        revision,
+                        next,
+                        planned,
+                        promised,
+                        current,
+                        target,
+                        row.body,
+                        row.mac
+                    ],
                 )?,
                 Some(expect) => execute(
                     transaction,
-                    "UPDATE secrets SET revision = ?2, next_rotation_ms = ?3, planned_delete_ms = ?4, body = ?5, mac = ?6 \
-                     WHERE id = ?1 AND revision = ?7",
-                    params![id, revision, next, planned, row.body, row.mac, integer(*expect)],
+                    "UPDATE secrets SET revision = ?2, next_rotation_ms = ?3, planned_delete_ms = ?4, promised_ms = ?5, \
+                     current_ms = ?6, body = ?7, mac = ?8 WHERE id = ?1 AND revision = ?9",
+                    params![
+                        id,
+                        revision,
+                        next,
+                        planned,
+                        promised,
+                        current,
+                        row.body,
+                        row.mac,
+                        integer(*expect)
+                    ],
                 )?,
             };
             one_row(done)
