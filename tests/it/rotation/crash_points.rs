@@ -110,6 +110,7 @@ async fn all_points(kind: Kind) -> usize {
 async fn one_point(world: &mut World, kind: Kind, (state, side): (State, &str), version: &str) {
     let road = road(state);
     let old = world.current(NAME).await;
+    let told = events(world).await;
     world.appliance.kill();
     if road == Road::Silence && state == State::Stuck && side == "before" {
         world.put_clock_under_control();
@@ -148,6 +149,15 @@ async fn one_point(world: &mut World, kind: Kind, (state, side): (State, &str), 
     let current = world.at_rest(version).await;
     ended_well(world, &row, road, &old, &current).await;
     recorded_once(world, kind, &row, (state, side));
+    // One event tells of the end; that it was stuck is another.
+    let more = usize::from((state, side) == (State::Stuck, "after"));
+    assert_eq!(events(world).await - told, 1 + more, "{row:?}");
+}
+
+/// How many events there are.
+async fn events(world: &World) -> usize {
+    let answer = world.admin().ok("ListRotationEvents", &[("MaxResults", "100")]).await;
+    answer["Events"]["Event"].as_array().unwrap().len()
 }
 
 fn take(world: &World, road: Road) {

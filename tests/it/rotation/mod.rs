@@ -8,6 +8,7 @@ mod crash_points;
 mod faults;
 mod keys;
 mod manual;
+mod monitoring;
 mod outages;
 mod periodic;
 mod refusals;
