@@ -64,9 +64,10 @@ pub(super) const fn advice(code: Code) -> (&'static str, &'static str) {
         Code::AuthorizedKeysSymlink => {
             ("authorized_keys_symlink", "authorized_keys is a symbolic link: replace it by a file")
         }
-        Code::AuthorizedKeysUnsafe => {
-            ("authorized_keys_unsafe", "authorized_keys is no plain file of the user's: correct it")
-        }
+        Code::AuthorizedKeysUnsafe => (
+            "authorized_keys_unsafe",
+            "authorized_keys is no plain file of the user's, or immutable or read-only: correct it",
+        ),
         Code::KeysDisabled => {
             ("keys_disabled", "sshd on the instance accepts no keys of this user: look at sshd_config")
         }
