@@ -95,7 +95,7 @@ pub enum Event {
 }
 
 /// Which credential an instance says is in force (cloud-assistant.md section 5.5, `live`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Live {
     /// SSH keys: old and new.

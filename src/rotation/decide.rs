@@ -45,7 +45,7 @@ pub(super) struct Clocked {
 }
 
 /// What is done next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Deed {
     /// Put a question to the plug-in, and wait for its report.
     Ask(Op),
@@ -106,7 +106,7 @@ pub(super) enum Look {
 }
 
 /// What follows.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// What is done about it.
     pub(super) then: Then,

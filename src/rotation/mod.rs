@@ -10,6 +10,8 @@ mod advice;
 mod ask;
 pub mod crash;
 mod decide;
+#[cfg(test)]
+mod explore;
 pub mod fleet;
 mod ledger;
 mod material;
