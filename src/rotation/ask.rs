@@ -1,6 +1,7 @@
 //! One command to the plug-in, from asking to its report.
 
 use super::Rotations;
+use super::crash::Write;
 use super::decide::NoAnswer;
 use super::ledger::LedgerError;
 use crate::cloud_assistant::client::{poll_deadline, poll_pause};
@@ -114,7 +115,7 @@ impl Rotations {
         let told = self.material(rotation).await.ok();
         let remove = self.other_keys(rotation).await?;
         rotation.asks = rotation.asks.saturating_add(1);
-        self.keep(rotation).await?;
+        self.keep_at(Write::Question, rotation).await?;
         let mut request = self.request(rotation, op, rotation.asks, told.as_ref(), remove);
         if rotation.os == OsFamily::Windows && op.compares() {
             request.payload = told.as_ref().and_then(|told| self.sealed_for(rotation, op, told));

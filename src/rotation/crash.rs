@@ -3,6 +3,35 @@
 
 use crate::model::rotation::State;
 
+/// A durable write of a rotation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// The state that it enters; for a change of labels, with the secret.
+    Enter(State),
+    /// The number of a question, before it is put.
+    Question,
+    /// When it is tried again, and what went wrong.
+    Rest,
+    /// The key on the instance to which the credential is sealed.
+    SealingKey,
+}
+
+impl Write {
+    /// Every durable write that is not a change of state.
+    pub const WITHIN_A_STATE: [Self; 3] = [Self::Question, Self::Rest, Self::SealingKey];
+
+    /// The word in `STRONGROOM_CRASH_AT`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enter(state) => state.as_str(),
+            Self::Question => "Question",
+            Self::Rest => "Rest",
+            Self::SealingKey => "SealingKey",
+        }
+    }
+}
+
 /// On which side of a durable write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -13,14 +42,14 @@ pub enum Side {
 }
 
 /// Dies here if the test asked for it: environment variable
-/// `STRONGROOM_CRASH_AT` names a state and a side, such as `Sending/after`.
+/// `STRONGROOM_CRASH_AT` names a write and a side, such as `Sending/after`.
 #[cfg(feature = "crash-points")]
-pub fn point(state: State, side: Side) {
+pub fn point(write: Write, side: Side) {
     let side = match side {
         Side::Before => "before",
         Side::After => "after",
     };
-    let here = format!("{}/{side}", state.as_str());
+    let here = format!("{}/{side}", write.as_str());
     if std::env::var("STRONGROOM_CRASH_AT").is_ok_and(|at| at == here) {
         // As `kill -9` would: no destructor, no flush, no handler.
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).ok();
@@ -30,4 +59,4 @@ pub fn point(state: State, side: Side) {
 /// Nothing, in builds without the feature.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
-pub const fn point(_state: State, _side: Side) {}
+pub const fn point(_write: Write, _side: Side) {}

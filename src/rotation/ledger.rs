@@ -3,7 +3,7 @@
 use strongroom_hsm::SecretBytes;
 
 use super::Rotations;
-use super::crash::{self, Side};
+use super::crash::{self, Side, Write};
 use super::schedule;
 use crate::model::rotation::{Event, IllegalEvent, RotationRecord, State, Trigger};
 use crate::model::{
@@ -125,11 +125,23 @@ impl Rotations {
     }
 
     /// Stores the row as it is, without a step: a trouble, a later try.
-    pub(super) async fn keep(&self, rotation: &mut RotationRecord) -> Result<(), LedgerError> {
+    async fn keep(&self, rotation: &mut RotationRecord) -> Result<(), LedgerError> {
         let expect = rotation.revision;
         rotation.revision = expect.saturating_add(1);
         let change = self.rotation_change(rotation, Some(expect))?;
         Ok(self.vault.store().commit(vec![change]).await?)
+    }
+
+    /// As [`keep`](Self::keep), as one of the writes at which a test can stop.
+    pub(super) async fn keep_at(
+        &self,
+        write: Write,
+        rotation: &mut RotationRecord,
+    ) -> Result<(), LedgerError> {
+        crash::point(write, Side::Before);
+        self.keep(rotation).await?;
+        crash::point(write, Side::After);
+        Ok(())
     }
 
     /// Takes a step that changes nothing but the rotation's own row.
@@ -140,9 +152,9 @@ impl Rotations {
     ) -> Result<(), LedgerError> {
         let mut next = rotation.clone();
         next.take(event, self.vault.now())?;
-        crash::point(next.state, Side::Before);
+        crash::point(Write::Enter(next.state), Side::Before);
         self.keep(&mut next).await?;
-        crash::point(next.state, Side::After);
+        crash::point(Write::Enter(next.state), Side::After);
         *rotation = next;
         Ok(())
     }
@@ -165,10 +177,10 @@ impl Rotations {
             changes.push(self.rotation_change(&next, Some(rotation.revision))?);
             let told = told(&secret, &next, next.since);
             changes.push(notify::change(self.vault.integrity(), told).map_err(VaultError::from)?);
-            crash::point(next.state, Side::Before);
+            crash::point(Write::Enter(next.state), Side::Before);
             match self.vault.write(secret, changes).await {
                 Ok(_) => {
-                    crash::point(next.state, Side::After);
+                    crash::point(Write::Enter(next.state), Side::After);
                     *rotation = next;
                     return Ok(());
                 }

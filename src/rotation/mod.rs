@@ -377,9 +377,9 @@ impl Rotations {
             dropped.into_iter().map(|v| Change::DropVersion { secret: secret.id.clone(), version: v }),
         );
         changes.push(self.rotation_change(&rotation, None)?);
-        crash::point(State::Staged, crash::Side::Before);
+        crash::point(crash::Write::Enter(State::Staged), crash::Side::Before);
         let secret = self.vault.write(secret, changes).await?;
-        crash::point(State::Staged, crash::Side::After);
+        crash::point(crash::Write::Enter(State::Staged), crash::Side::After);
         Ok(secret)
     }
 }

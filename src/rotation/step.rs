@@ -6,6 +6,7 @@ use std::time::Duration;
 use strongroom_hsm::SecretBytes;
 
 use super::Rotations;
+use super::crash::Write;
 use super::decide::{self, Clocked, Deed, Look, NoAnswer, Rest, Seen, Then, Verdict};
 use super::ledger::LedgerError;
 use crate::cloud_assistant::client::poll_deadline;
@@ -235,7 +236,7 @@ impl Rotations {
     async fn later(&self, rotation: &mut RotationRecord, wait: Duration) -> Result<(), LedgerError> {
         rotation.tries = rotation.tries.saturating_add(1);
         rotation.next_try = self.in_a_while(wait.max(self.settings.pace));
-        self.keep(rotation).await
+        self.keep_at(Write::Rest, rotation).await
     }
 
     /// The instance made a key to seal to.
@@ -251,7 +252,7 @@ impl Rotations {
             return self.later(rotation, self.settings.pace.saturating_mul(10)).await;
         };
         rotation.sealing_key = Some(key);
-        self.keep(rotation).await
+        self.keep_at(Write::SealingKey, rotation).await
     }
 
     /// The request is fixed, durably, before it goes out.
