@@ -16,13 +16,20 @@ pub(super) fn next_step(error: &CliError) -> Option<String> {
         CliError::Profile(ProfileError::Readable { path, .. }) => {
             Some(format!("chmod 600 {}", path.display()))
         }
-        CliError::RotationFailed { secret, .. } => Some(format!(
-            "the former credential is still in force; look for the cause in the audit journal \
-             (strongroom audit tail DIR --secret {secret}) and rotate again"
-        )),
-        CliError::RotationGoesOn { secret, .. } => Some(format!(
-            "the vault goes on and keeps both credentials until it knows which is in force; \
-             follow it with: strongroom secret versions {secret} --all"
+        CliError::RotationFailed { secret, trouble, .. } => Some(match trouble {
+            Some(trouble) => format!("{} (all of it: strongroom secret rotations {secret})", trouble.advice),
+            None => format!("see strongroom secret rotations {secret}, and rotate again"),
+        }),
+        CliError::RotationGoesOn { secret, trouble, .. } => {
+            let advice = trouble.as_ref().map(|trouble| format!(" {}", trouble.advice)).unwrap_or_default();
+            Some(format!(
+                "the vault goes on and keeps both credentials until it knows which is in force; \
+                 follow it with: strongroom secret rotations {secret}.{advice}"
+            ))
+        }
+        CliError::WatchStopped { secret, version } => Some(format!(
+            "strongroom secret rotate {secret} --version-id {version} --wait watches on; \
+             strongroom secret rotations {secret} says what became of it"
         )),
         CliError::Answer { .. }
         | CliError::Appliance(_)
@@ -76,7 +83,7 @@ fn of_refusal(
         }
         "SignatureDoesNotMatch" | "IncompleteSignature" => "check the secret of the access key",
         "Rejected.ResourceInUse" if action == "RotateSecret" => {
-            "a rotation is going on: see strongroom secret versions NAME --all"
+            "a rotation is going on: see strongroom secret rotations NAME"
         }
         "Rejected.ResourceInDeleteWindow" => {
             "it is scheduled for deletion: strongroom secret restore NAME brings it back"
@@ -91,7 +98,12 @@ fn of_refusal(
         "UnsupportedOperation" if action == "CreateSecret" => {
             "on the vault's machine strongroom doctor says whether instances can be rotated"
         }
-        "UnsupportedOperation" if matches!(action, "RotateSecret" | "UpdateSecretRotationPolicy") => {
+        "Forbidden.ResourceNotFound" | "Rejected.StateModifiedFailed" if action == "GiveUpSecretRotation" => {
+            "see strongroom secret rotations NAME: only one in state Unknown or Stuck can be given up"
+        }
+        "UnsupportedOperation"
+            if matches!(action, "ListSecretRotations" | "RotateSecret" | "UpdateSecretRotationPolicy") =>
+        {
             "only ECS secrets rotate; others change with strongroom secret put"
         }
         "EntityNotExist.Policy" => "see strongroom policy list; policies of the system need --type system",

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use strongroom_hsm::HsmError;
 
 use super::advice;
@@ -133,15 +133,17 @@ pub(super) enum CliError {
     #[error(transparent)]
     Profile(#[from] ProfileError),
     /// The rotation that was waited for ended without the new credential.
-    #[error("the rotation of {secret} to version {version} failed")]
+    #[error("the rotation of {secret} to version {version} failed{}", RotationTrouble::told(trouble.as_ref()))]
     RotationFailed {
         /// The secret.
         secret: String,
         /// The version that was to become current.
         version: String,
+        /// What went wrong last.
+        trouble: Option<RotationTrouble>,
     },
     /// The rotation that was waited for is still going on.
-    #[error("the rotation of {secret} to version {version} is not over after {seconds} s")]
+    #[error("the rotation of {secret} to version {version} is not over after {seconds} s{}", RotationTrouble::told(trouble.as_ref()))]
     RotationGoesOn {
         /// The secret.
         secret: String,
@@ -149,10 +151,41 @@ pub(super) enum CliError {
         version: String,
         /// How long was waited.
         seconds: u64,
+        /// What went wrong last.
+        trouble: Option<RotationTrouble>,
     },
     /// The command cannot be carried out as it was given.
     #[error("{0}")]
     Usage(String),
+    /// Somebody stopped watching a rotation.
+    #[error("stopped watching; the rotation of {secret} to version {version} goes on by itself")]
+    WatchStopped {
+        /// The secret.
+        secret: String,
+        /// The version that is to become current.
+        version: String,
+    },
+}
+
+/// What went wrong in a rotation, as ListSecretRotations tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct RotationTrouble {
+    pub(super) step: String,
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) time: String,
+    /// What to do about it.
+    pub(super) advice: String,
+}
+
+impl RotationTrouble {
+    /// As the end of a sentence.
+    fn told(trouble: Option<&Self>) -> String {
+        let told =
+            |trouble: &Self| format!(" in step {}: {}: {}", trouble.step, trouble.code, trouble.message);
+        trouble.map(told).unwrap_or_default()
+    }
 }
 
 impl CliError {
@@ -179,6 +212,8 @@ impl CliError {
             Self::Output(_) => Exit::Unwritten,
             Self::RotationFailed { .. } => Exit::Special(10),
             Self::RotationGoesOn { .. } => Exit::TimedOut,
+            // What shells say of a program that ended by SIGINT.
+            Self::WatchStopped { .. } => Exit::Special(130),
         }
     }
 
@@ -215,6 +250,9 @@ struct Shown<'a> {
     exit: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
+    /// The step of a rotation that went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     message: String,
@@ -229,11 +267,17 @@ impl<'a> Shown<'a> {
         let plain = Shown {
             exit: error.exit().code(),
             code: None,
+            step: None,
             status: None,
             message: chain(error),
             request_id: None,
             advice: advice::next_step(error),
         };
+        if let CliError::RotationFailed { trouble, .. } | CliError::RotationGoesOn { trouble, .. } = error {
+            let (code, step) =
+                trouble.as_ref().map(|trouble| (trouble.code.as_str(), trouble.step.as_str())).unzip();
+            return Shown { code, step, ..plain };
+        }
         let CliError::Call { source, .. } = error else { return plain };
         let CallError::Refused { status, code, message, request_id, .. } = &**source else { return plain };
         Shown {

@@ -99,6 +99,20 @@ pub(super) fn prompt(question: &str) -> Result<SecretBytes, CliError> {
     Ok(line)
 }
 
+/// As [`prompt`], twice, since what is typed cannot be seen.
+///
+/// # Errors
+///
+/// As [`prompt`], and when the two differ.
+pub(super) fn prompt_twice(question: &str) -> Result<SecretBytes, CliError> {
+    let first = prompt(question)?;
+    let second = prompt("Once more: ")?;
+    if first.matches(second.expose()) {
+        return Ok(first);
+    }
+    Err(CliError::Usage("the two are not the same: nothing was done".to_owned()))
+}
+
 /// One line of a terminal, which hands out whole lines.
 fn read_typed(tty: &mut File) -> io::Result<SecretBytes> {
     let mut buffer = Zeroizing::new([0; 4096]);

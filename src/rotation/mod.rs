@@ -36,6 +36,7 @@ use crate::runtime::Blocking;
 use crate::store::{Change, StoreError};
 use crate::vault::{MAX_VERSIONS, Vault, VaultError};
 
+pub use advice::{warning_in_words, what_to_do};
 pub use material::{Chosen, KeyType, MaterialError, PasswordRule, openssh_public_key};
 
 /// Why a rotation was not begun. Nothing has changed then.

@@ -22,6 +22,9 @@ use crate::model::{
 
 pub use events::{Ages, EventQuery, EventRow, Standing};
 
+/// How many rotations of a secret that are over are kept.
+pub const KEPT_ROTATIONS: u32 = 50;
+
 /// What a store cannot do, or was kept from doing. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -157,7 +160,9 @@ pub enum Change {
         /// Its revision in the store; `None` when it is new.
         expect: Option<u64>,
     },
-    /// Adds a rotation, or replaces it if it still has the revision named.
+    /// Adds a rotation, or replaces it if it still has the revision named. With
+    /// one that is added, those of the secret go that are over, but for the
+    /// newest [`KEPT_ROTATIONS`] and those of the last hour.
     PutRotation {
         /// The rotation.
         record: Box<RotationRecord>,

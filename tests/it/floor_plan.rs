@@ -34,6 +34,7 @@ const EXPOSE: [&str; 32] = [
     "hsm/src/service/process.rs",
     "hsm/src/worker/pin_marker.rs",
     "hsm/src/worker/token.rs",
+    "src/api/actions/chosen_value.rs",
     "src/api/actions/create_secret.rs",
     "src/api/actions/ecs_value.rs",
     "src/api/actions/get_random_password.rs",

@@ -7,7 +7,9 @@ use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag, Timestamp};
+use crate::model::{
+    Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag, Timestamp, VersionStage,
+};
 use crate::rotation::schedule::overdue_seconds;
 
 /// The metadata of a secret.
@@ -78,6 +80,14 @@ pub(super) fn extended_config(record: &SecretRecord) -> Option<String> {
     .ok()
 }
 
+/// Whether a rotation of the secret is going on of which nobody can say which
+/// version is in force.
+pub(super) async fn is_in_doubt(services: &Services, record: &SecretRecord) -> Result<bool, ApiError> {
+    // Only then can there be one, and only then is the store asked.
+    let pending = record.at_stage(&VersionStage::Pending).is_some();
+    Ok(pending && services.rotations.is_in_doubt(record).await?)
+}
+
 /// `Tags`, wrapped as lists are.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -117,6 +127,9 @@ struct Body<'a> {
     rotation: Option<RotationFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extended_config: Option<String>,
+    /// An extension: nobody knows which of two versions is in force.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    rotation_in_doubt: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Tags<'a>>,
 }
@@ -165,6 +178,7 @@ impl Action for DescribeSecret {
             planned_delete_time: record.planned_delete.map(|t| t.to_string()),
             rotation: RotationFields::described(record, services.vault.now()),
             extended_config: extended_config(record),
+            rotation_in_doubt: is_in_doubt(services, record).await?,
             tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
         };
         Ok(Done::answer(Answer::json(&body, &[])?))

@@ -153,28 +153,37 @@ fn key(data: &[u8]) -> Result<Credential, ApiError> {
         )
     })?;
     let user = user(&json.user_name);
-    let public = public_key(&json.public_key);
-    let private = unescaped(json.private_key)
-        .and_then(|pem| str::from_utf8(pem.expose()).ok().and_then(private_to_public));
-    let public = public.ok_or_else(|| {
+    let public = key_pair(&json.public_key, json.private_key)?;
+    let fingerprint = public.fingerprint(ssh_key::HashAlg::Sha256).to_string();
+    Ok(Credential { user: user?, key_fingerprint: Some(fingerprint) })
+}
+
+/// The public key, if both halves can be read and are of one pair.
+///
+/// # Errors
+///
+/// `InvalidParameter` that names the rule, never the value.
+pub(super) fn key_pair(public: &str, private: &RawValue) -> Result<PublicKey, ApiError> {
+    let public = public_key(public).ok_or_else(|| {
         ApiError::invalid(
             "PublicKey in SecretData must be one line in OpenSSH's format, of type RSA, ECDSA or Ed25519.",
         )
     })?;
+    let private =
+        unescaped(private).and_then(|pem| str::from_utf8(pem.expose()).ok().and_then(private_to_public));
     let private = private.ok_or_else(|| {
         ApiError::invalid("PrivateKey in SecretData must be a private key in PEM without a passphrase, of type RSA, ECDSA or Ed25519.")
     })?;
     if public.key_data() != private.key_data() {
         return Err(ApiError::invalid("PublicKey and PrivateKey in SecretData are not of one pair."));
     }
-    let fingerprint = public.fingerprint(ssh_key::HashAlg::Sha256).to_string();
-    Ok(Credential { user: user?, key_fingerprint: Some(fingerprint) })
+    Ok(public)
 }
 
 /// The text of a JSON string (RFC 8259 section 7) in a buffer that is wiped.
 /// Characters beyond the escapes of control characters stand as they are;
 /// `\u` serves for ASCII only, which is all that passwords and keys have.
-fn unescaped(raw: &RawValue) -> Option<SecretBytes> {
+pub(super) fn unescaped(raw: &RawValue) -> Option<SecretBytes> {
     let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     // Never longer than what stands there, so that the buffer does not grow.
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));

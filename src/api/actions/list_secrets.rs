@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::describe_secret::Tags;
+use super::describe_secret::{Tags, is_in_doubt};
 use super::input::Page;
 use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
@@ -43,6 +43,9 @@ struct One<'a> {
     update_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     planned_delete_time: Option<String>,
+    /// An extension: nobody knows which of two versions is in force.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    rotation_in_doubt: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Tags<'a>>,
 }
@@ -78,17 +81,18 @@ impl Action for ListSecrets {
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
         let (total_count, records) = services.vault.list(access, self.page.offset(), self.page.size).await?;
-        let secret = records
-            .iter()
-            .map(|record| One {
+        let mut secret = Vec::with_capacity(records.len());
+        for record in &records {
+            secret.push(One {
                 secret_name: &record.name,
                 secret_type: record.kind.as_str(),
                 create_time: record.created.to_string(),
                 update_time: record.updated.to_string(),
                 planned_delete_time: record.planned_delete.map(|t| t.to_string()),
+                rotation_in_doubt: is_in_doubt(services, record).await?,
                 tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
-            })
-            .collect();
+            });
+        }
         let body = Body {
             request_id,
             page_number: self.page.number,

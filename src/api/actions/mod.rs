@@ -7,14 +7,17 @@
 
 mod campaign_plan;
 mod campaigns;
+mod chosen_value;
 mod create_secret;
 mod delete_secret;
 mod describe_secret;
 mod ecs_value;
 mod get_random_password;
 mod get_secret_value;
+mod give_up_secret_rotation;
 mod input;
 mod list_rotation_events;
+mod list_secret_rotations;
 mod list_secret_version_ids;
 mod list_secrets;
 mod put_secret_value;
@@ -262,7 +265,7 @@ const fn row<A: Action>() -> Row {
 }
 
 /// Every action there is.
-pub static TABLE: [Row; 33] = [
+pub static TABLE: [Row; 35] = [
     row::<ram_policies::AttachPolicyToUser>(),
     row::<campaigns::CancelRotationCampaign>(),
     row::<ram_keys::CreateAccessKey>(),
@@ -279,11 +282,13 @@ pub static TABLE: [Row; 33] = [
     row::<ram_policies::GetPolicy>(),
     row::<get_random_password::GetRandomPassword>(),
     row::<get_secret_value::GetSecretValue>(),
+    row::<give_up_secret_rotation::GiveUpSecretRotation>(),
     row::<ram_keys::ListAccessKeys>(),
     row::<ram_policies::ListPolicies>(),
     row::<ram_policies::ListPoliciesForUser>(),
     row::<campaigns::ListRotationCampaigns>(),
     row::<list_rotation_events::ListRotationEvents>(),
+    row::<list_secret_rotations::ListSecretRotations>(),
     row::<list_secret_version_ids::ListSecretVersionIds>(),
     row::<list_secrets::ListSecrets>(),
     row::<ram_users::ListUsers>(),

@@ -87,6 +87,9 @@ pub(super) struct Described {
     pub(super) planned_delete_time: Option<String>,
     pub(super) extended_config: Option<String>,
     pub(super) tags: Option<Tags>,
+    /// Nobody knows which of two versions is in force.
+    #[serde(default)]
+    pub(super) rotation_in_doubt: bool,
     #[serde(flatten)]
     pub(super) rotation: Rotation,
 }
@@ -140,6 +143,9 @@ pub(super) struct SecretRow {
     pub(super) update_time: String,
     #[serde(default)]
     pub(super) planned_delete_time: String,
+    /// Nobody knows which of two versions is in force.
+    #[serde(default)]
+    pub(super) rotation_in_doubt: bool,
     /// Only where labels were asked for.
     pub(super) tags: Option<Tags>,
 }
@@ -177,10 +183,6 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    pub(super) fn contain(&self, stage: &str) -> bool {
-        self.version_stage.iter().any(|one| one == stage)
-    }
-
     pub(super) fn in_words(&self) -> String {
         self.version_stage.join(", ")
     }

@@ -95,7 +95,7 @@ impl EcsArgs {
     pub(super) fn value(&self, comment: &str) -> Result<SecretBytes, CliError> {
         let user = self.user.as_ref().ok_or_else(|| usage("an ECS secret needs --user NAME"))?.as_str();
         if let Some(path) = &self.password_file {
-            return password(user, &input::read_line_file(path, MAX_VALUE_BYTES)?);
+            return password(Some(user), &input::read_line_file(path, MAX_VALUE_BYTES)?);
         }
         let path = self
             .private_key
@@ -110,9 +110,9 @@ impl EcsArgs {
                     .map(str::to_owned)
                     .ok_or_else(|| usage("the public key is not text"))?
             }
-            None => public_key::of_private(&private, comment).map_err(|error| usage(&error.to_string()))?,
+            None => return of_private_key(Some(user), comment, &private),
         };
-        key_pair(user, &public, &private)
+        key_pair(Some(user), &public, &private)
     }
 }
 
@@ -120,21 +120,43 @@ fn usage(text: &str) -> CliError {
     CliError::Usage(text.to_owned())
 }
 
-fn password(user: &str, password: &SecretBytes) -> Result<SecretBytes, CliError> {
+/// The value of a password. The user may be left out where a rotation sets it.
+///
+/// # Errors
+///
+/// [`CliError::Usage`] when it is no text.
+pub(super) fn password(user: Option<&str>, password: &SecretBytes) -> Result<SecretBytes, CliError> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct Value<'a> {
-        user_name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_name: Option<&'a str>,
         password: Exposed<'a>,
     }
     written(&Value { user_name: user, password: Exposed(password) }, password.len())
 }
 
-fn key_pair(user: &str, public: &str, private: &SecretBytes) -> Result<SecretBytes, CliError> {
+/// The value of a key, its public half derived from the private one and ended
+/// by `comment`. As for the user, see [`password`].
+///
+/// # Errors
+///
+/// [`CliError::Usage`] when it is no private key that can be used.
+pub(super) fn of_private_key(
+    user: Option<&str>,
+    comment: &str,
+    private: &SecretBytes,
+) -> Result<SecretBytes, CliError> {
+    let public = public_key::of_private(private, comment).map_err(|error| usage(&error.to_string()))?;
+    key_pair(user, &public, private)
+}
+
+fn key_pair(user: Option<&str>, public: &str, private: &SecretBytes) -> Result<SecretBytes, CliError> {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
     struct Value<'a> {
-        user_name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_name: Option<&'a str>,
         public_key: &'a str,
         private_key: Exposed<'a>,
     }

@@ -86,11 +86,19 @@ pub(super) async fn secrets(
         return Ok(output.json(&json!({ "TotalCount": rows.len(), "SecretList": { "Secret": rows } }))?);
     }
     let mut table = Table::new(&["NAME", "TYPE", "UPDATED", "DELETED AT"]);
+    let mut doubtful = Vec::new();
     for row in rows {
         let row = read_row(&row)?;
         table.row([&row.secret_name, &row.secret_type, &row.update_time, &row.planned_delete_time]);
+        if row.rotation_in_doubt {
+            doubtful.push(row.secret_name);
+        }
     }
-    Ok(output.table(&table)?)
+    output.table(&table)?;
+    for name in doubtful {
+        output.note(&format!("{name}: {}", in_doubt(&name)))?;
+    }
+    Ok(())
 }
 
 fn read_row(row: &Value) -> Result<SecretRow, CliError> {
@@ -127,6 +135,14 @@ pub(super) async fn describe(
     described(&answer.read()?, output)
 }
 
+/// What it means that a rotation is in doubt, and the way to look.
+fn in_doubt(name: &str) -> String {
+    format!(
+        "nobody knows whether the old or the new credential is in force; both are kept \
+         (stages ACSCurrent and ACSPending): strongroom secret rotations {name}"
+    )
+}
+
 fn described(secret: &Described, output: &mut Output) -> Result<(), CliError> {
     let config =
         secret.extended_config.as_deref().and_then(|text| serde_json::from_str::<EcsConfig>(text).ok());
@@ -146,6 +162,7 @@ fn described(secret: &Described, output: &mut Output) -> Result<(), CliError> {
         ("Created", Some(secret.create_time.clone())),
         ("Updated", Some(secret.update_time.clone())),
         ("Rotation", secret.rotation.in_words()),
+        ("In doubt", secret.rotation_in_doubt.then(|| in_doubt(&secret.secret_name))),
         ("Rotated", secret.rotation.last_rotation_date.clone()),
         ("Deleted at", secret.planned_delete_time.clone()),
     ];
@@ -234,7 +251,7 @@ mod tests {
     fn a_description_shows_what_is_known_and_nothing_empty() {
         let secret: Described = serde_json::from_value(json!({
             "Arn": "acs:kms:r:1:secret/acs/ecs/a", "SecretName": "acs/ecs/a", "SecretType": "ECS", "Description": "",
-            "CreateTime": "2024-05-06T07:08:09Z", "AutomaticRotation": "Disabled",
+            "CreateTime": "2024-05-06T07:08:09Z", "AutomaticRotation": "Disabled", "RotationInDoubt": true,
             "ExtendedConfig": r#"{"SecretSubType":"Password","InstanceId":"i-1","CustomData":{},"RegionId":"r"}"#,
             "Tags": {"Tag": [{"TagKey": "team", "TagValue": "web"}]},
         }))
@@ -245,7 +262,9 @@ mod tests {
             stdout.text(),
             "Secret      acs/ecs/a\nARN         acs:kms:r:1:secret/acs/ecs/a\nType        ECS\n\
              Credential  Password of i-1 in r\nTags        team=web\nCreated     2024-05-06T07:08:09Z\n\
-             Rotation    by hand only\n"
+             Rotation    by hand only\n\
+             In doubt    nobody knows whether the old or the new credential is in force; both are kept \
+             (stages ACSCurrent and ACSPending): strongroom secret rotations acs/ecs/a\n"
         );
     }
 }

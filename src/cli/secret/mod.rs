@@ -8,6 +8,8 @@ mod list;
 mod put;
 mod remove;
 mod rotate;
+mod rotations;
+mod watch;
 
 use clap::{Args, Subcommand};
 
@@ -37,6 +39,7 @@ enum SecretCommand {
     Restore(remove::RestoreArgs),
     Rotate(rotate::RotateArgs),
     RotationPolicy(rotate::PolicyArgs),
+    Rotations(rotations::RotationsArgs),
     Versions(list::VersionsArgs),
 }
 
@@ -62,6 +65,7 @@ pub(super) async fn run(args: SecretArgs, output: &mut Output) -> Result<(), Cli
         SecretCommand::Restore(args) => remove::restore(&args, &connection, output).await,
         SecretCommand::Rotate(args) => rotate::run(&args, &connection, output).await,
         SecretCommand::RotationPolicy(args) => rotate::policy(&args, &connection, output).await,
+        SecretCommand::Rotations(args) => rotations::run(&args, &connection, output).await,
         SecretCommand::Versions(args) => list::versions(&args, &connection, output).await,
     }
 }

@@ -1,40 +1,60 @@
-//! `strongroom secret rotate`, which can wait for the end, and
-//! `rotation-policy`.
+//! `strongroom secret rotate`, by which a rotation is begun, followed or given
+//! up, and `rotation-policy`.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
-use tokio::time::{Instant, sleep};
+use strongroom_hsm::SecretBytes;
 
-use super::answers::{Described, VersionRow};
-use super::list::all_versions;
-use super::{Named, version_or_new};
+use super::put::Kept;
+use super::watch::{self, Watched, described};
+use super::{Named, ecs_value, version_or_new};
 use crate::cli::connection::Connection;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::CliError;
+use crate::cli::input::{self, MAX_VALUE_BYTES};
 use crate::cli::output::Output;
 use crate::model::{RotationInterval, SecretName, VersionId};
 
-/// The pause between two questions grows up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
 /// Set a new credential on the instance now
 ///
-/// The vault goes on by itself whatever becomes of this command. With --wait it says what came of
-/// it: exit code 0 when the new credential is in force, 10 when the rotation failed and the former
-/// one still is, 6 when it is not over in time.
+/// The vault makes one up, unless a file or --prompt gives it. It goes on by itself whatever becomes
+/// of this command. With --wait each step is shown as it happens, then what is in force: exit code 0
+/// when the new credential is, 10 when the rotation failed, 6 when it is not over in time. Ctrl-C
+/// only stops watching, with exit code 130.
+///
+/// --give-up is for a rotation of which nobody knows which credential is in force, because the
+/// instance does not answer. Both stay in the vault until the instance has confirmed that nothing of
+/// the rotation will act any more: then it is over, without effect or, if the new credential turns
+/// out to be in force, as a success.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("value").args(["password_file", "private_key_file", "prompt"]))]
 #[command(after_long_help = "\
-Example:
-  strongroom secret rotate acs/ecs/web-01 --wait --timeout 180")]
+Examples:
+  strongroom secret rotate acs/ecs/web-01 --wait --timeout 180
+  A value of your own:
+    strongroom secret rotate acs/ecs/web-01 --prompt --wait
+    strongroom secret rotate acs/ecs/web-01-key --private-key-file next.key
+  Nobody knows what is in force, and the instance is gone for good:
+    strongroom secret rotate acs/ecs/web-01 --give-up 5f2c9e0a-1111-4222-8333-444455556666")]
 pub(super) struct RotateArgs {
     #[command(flatten)]
     named: Named,
     /// Id of the new version, a UUID unless given; repeating it repeats nothing
     #[arg(long, value_name = "ID", value_parser = VersionId::parse)]
     version_id: Option<VersionId>,
-    /// Wait for the end and say what is in force then
+    /// File with the password to set, on one line, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// File with the private key to set, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    private_key_file: Option<PathBuf>,
+    /// Ask at the terminal for the password to set
+    #[arg(long)]
+    prompt: bool,
+    /// Give up the rotation to this version, which is in doubt
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["version_id", "value"], value_parser = VersionId::parse)]
+    give_up: Option<VersionId>,
+    /// Show the steps as they happen, and at the end what is in force
     #[arg(long)]
     wait: bool,
     /// How many seconds to wait at most
@@ -63,160 +83,82 @@ pub(super) struct PolicyArgs {
     off: bool,
 }
 
+impl RotateArgs {
+    /// The value to set, if one is given. The user is not part of it: a rotation
+    /// does not change that.
+    fn value(&self) -> Result<Option<SecretBytes>, CliError> {
+        if let Some(path) = &self.password_file {
+            let password = input::read_line_file(path, MAX_VALUE_BYTES)?;
+            return ecs_value::password(None, &password).map(Some);
+        }
+        if let Some(path) = &self.private_key_file {
+            let private = input::read_file(path, MAX_VALUE_BYTES)?;
+            return ecs_value::of_private_key(None, self.named.name.as_str(), &private).map(Some);
+        }
+        if self.prompt {
+            return ecs_value::password(None, &input::prompt_twice("New password: ")?).map(Some);
+        }
+        Ok(None)
+    }
+}
+
 pub(super) async fn run(
     args: &RotateArgs,
     connection: &Connection,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let name = &args.named.name;
+    if let Some(version) = &args.give_up {
+        return give_up(args, version, connection, output).await;
+    }
+    let value = args.value()?.map(Kept::text);
     let version = version_or_new(args.version_id.as_ref())?;
     let query = [("SecretName", name.as_str()), ("VersionId", version.as_str())];
-    let answer = connection.call("RotateSecret", &query, &[]).await?;
+    let form = match &value {
+        Some(value) => vec![("SecretData", value.as_text()?)],
+        None => Vec::new(),
+    };
+    let answer = connection.call("RotateSecret", &query, &form).await?;
     if args.wait {
-        return follow(name, &version, args.timeout, connection, output).await;
+        let watched = Watched { name, version: &version, timeout_seconds: args.timeout };
+        return watch::follow(watched, connection, output).await;
     }
     if output.is_json() {
         return Ok(output.answer(&answer.body)?);
     }
     output.line(&format!("the rotation of {name} to version {version} has begun"))?;
-    Ok(output.line(&format!(
-        "to follow it: strongroom secret versions {name} --all\n\
-         it is over when {version} is ACSCurrent, and has failed when {version} is gone"
-    ))?)
+    Ok(output.line(&how_to_follow(name, &version))?)
 }
 
-/// What the versions say of a rotation (kms-secrets.md sections 6.5 and 6.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// The version is there and waits to become current.
-    Pending,
-    /// It is in force.
-    Current,
-    /// It was in force; a later one has replaced it since.
-    Replaced,
-    /// It was given up and is gone.
-    Gone,
+fn how_to_follow(name: &SecretName, version: &VersionId) -> String {
+    format!(
+        "to follow it: strongroom secret rotate {name} --version-id {version} --wait\n\
+         to see later what became of it: strongroom secret rotations {name}"
+    )
 }
 
-impl Standing {
-    fn of(version: &VersionId, rows: &[VersionRow]) -> Self {
-        let Some(row) = rows.iter().find(|row| row.version_id == version.as_str()) else { return Self::Gone };
-        let stages = &row.version_stages;
-        if stages.contain("ACSCurrent") {
-            Self::Current
-        } else if stages.contain("ACSPending") {
-            Self::Pending
-        } else {
-            Self::Replaced
-        }
-    }
-}
-
-async fn follow(
-    name: &SecretName,
+async fn give_up(
+    args: &RotateArgs,
     version: &VersionId,
-    timeout_seconds: u64,
     connection: &Connection,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let start = Instant::now();
-    let deadline = start + Duration::from_secs(timeout_seconds);
-    let bar = spinner(name, output);
-    let mut pause = Duration::from_millis(250);
-    let mut told = None;
-    let (standing, rows) = loop {
-        let asked = all_versions(name, true, connection).await;
-        let standing = match asked {
-            Ok(rows) => match Standing::of(version, &rows) {
-                Standing::Pending => "pending",
-                over @ (Standing::Current | Standing::Replaced | Standing::Gone) => break (over, rows),
-            },
-            // The vault may be restarting; it takes the rotation up again.
-            Err(error) if error.exit() == Exit::Unreachable => "unreachable",
-            Err(error) => return Err(error),
-        };
-        if output.is_json() && told != Some(standing) {
-            told = Some(standing);
-            output.json(&json!({
-                "Event": standing, "SecretName": name.as_str(), "VersionId": version.as_str(),
-                "Seconds": start.elapsed().as_secs(),
-            }))?;
-        }
-        if Instant::now() + pause > deadline {
-            bar.finish_and_clear();
-            return Err(CliError::RotationGoesOn {
-                secret: name.to_string(),
-                version: version.to_string(),
-                seconds: timeout_seconds,
-            });
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    };
-    bar.finish_and_clear();
-    let rotation = described(name, connection).await;
-    conclude(name, version, standing, &rows, rotation.as_ref(), output)
-}
-
-fn spinner(name: &SecretName, output: &Output) -> ProgressBar {
-    if !output.may_draw() {
-        return ProgressBar::hidden();
+    let name = &args.named.name;
+    let query = [("SecretName", name.as_str()), ("VersionId", version.as_str())];
+    let answer = connection.call("GiveUpSecretRotation", &query, &[]).await?;
+    if args.wait {
+        let watched = Watched { name, version, timeout_seconds: args.timeout };
+        return watch::follow(watched, connection, output).await;
     }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.set_message(format!("rotating {name}"));
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
-}
-
-/// The schedule, which is worth showing but not worth failing for: the caller
-/// may rotate and not describe.
-async fn described(name: &SecretName, connection: &Connection) -> Option<Described> {
-    connection.call("DescribeSecret", &[("SecretName", name.as_str())], &[]).await.ok()?.into().ok()
-}
-
-/// Says what is in force.
-fn conclude(
-    name: &SecretName,
-    version: &VersionId,
-    standing: Standing,
-    rows: &[VersionRow],
-    secret: Option<&Described>,
-    output: &mut Output,
-) -> Result<(), CliError> {
-    let current = rows.iter().find(|row| row.version_stages.contain("ACSCurrent"));
-    let current = current.map_or("none", |row| row.version_id.as_str());
-    let event = match standing {
-        Standing::Pending | Standing::Gone => "failed",
-        Standing::Current => "current",
-        Standing::Replaced => "replaced",
-    };
     if output.is_json() {
-        output.json(&json!({
-            "Event": event, "SecretName": name.as_str(), "VersionId": version.as_str(), "CurrentVersionId": current,
-            "AutomaticRotation": secret.and_then(|secret| secret.rotation.automatic_rotation.as_deref()),
-            "NextRotationDate": secret.and_then(|secret| secret.rotation.next_rotation_date.as_deref()),
-        }))?;
-    } else {
-        match standing {
-            Standing::Current => output.line(&format!("{name}: version {version} is in force"))?,
-            Standing::Replaced => output.line(&format!(
-                "{name}: version {version} came into force and was replaced since by {current}, which is in force"
-            ))?,
-            Standing::Pending | Standing::Gone => output.line(&format!("{name}: version {current} is still in force"))?,
-        }
-        if let Some(words) = secret.and_then(|secret| secret.rotation.in_words()) {
-            output.line(&format!("rotation is {words}"))?;
-        }
+        return Ok(output.answer(&answer.body)?);
     }
-    match standing {
-        Standing::Current | Standing::Replaced => Ok(()),
-        Standing::Pending | Standing::Gone => {
-            Err(CliError::RotationFailed { secret: name.to_string(), version: version.to_string() })
-        }
-    }
+    output.line(&format!("the rotation of {name} to version {version} is being given up"))?;
+    output.line(
+        "both versions stay in the vault until the instance has confirmed that nothing of it will act any more;\n\
+         if the new credential turns out to be in force there, the rotation still ends as a success",
+    )?;
+    Ok(output.line(&format!("to see what became of it: strongroom secret rotations {name}"))?)
 }
 
 pub(super) async fn policy(
@@ -240,57 +182,4 @@ pub(super) async fn policy(
     let now = described(name, connection).await.and_then(|secret| secret.rotation.in_words());
     let words = now.unwrap_or_else(|| if args.off { "by hand only" } else { "automatic" }.to_owned());
     Ok(output.line(&format!("rotation of {name} is {words}"))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::output::{Form, captured};
-
-    fn rows(rows: &[(&str, &[&str])]) -> Vec<VersionRow> {
-        rows.iter()
-            .map(|(id, stages)| {
-                serde_json::from_value(json!({"VersionId": id, "VersionStages": {"VersionStage": stages}}))
-                    .unwrap()
-            })
-            .collect()
-    }
-
-    fn v2() -> VersionId {
-        VersionId::parse("v2").unwrap()
-    }
-
-    #[test]
-    fn the_versions_tell_how_a_rotation_stands() {
-        for (list, standing) in [
-            (&[("v2", &["ACSPending"][..]), ("v1", &["ACSCurrent"])][..], Standing::Pending),
-            (&[("v2", &["ACSCurrent"]), ("v1", &["ACSPrevious"])], Standing::Current),
-            (&[("v3", &["ACSCurrent"]), ("v2", &["ACSPrevious"])], Standing::Replaced),
-            (&[("v4", &["ACSCurrent"]), ("v3", &["ACSPrevious"]), ("v2", &[])], Standing::Replaced),
-            (&[("v1", &["ACSCurrent"])], Standing::Gone),
-            (&[], Standing::Gone),
-        ] {
-            assert_eq!(Standing::of(&v2(), &rows(list)), standing, "{list:?}");
-        }
-    }
-
-    #[test]
-    fn the_end_says_what_is_in_force_and_with_which_code() {
-        let name = SecretName::parse("acs/ecs/a").unwrap();
-        for (standing, list, words, code) in [
-            (Standing::Current, rows(&[("v2", &["ACSCurrent"])]), "version v2 is in force", 0),
-            (Standing::Replaced, rows(&[("v3", &["ACSCurrent"])]), "replaced since by v3", 0),
-            (Standing::Gone, rows(&[("v1", &["ACSCurrent"])]), "version v1 is still in force", 10),
-        ] {
-            let (mut output, stdout, _) = captured::output(Form::People, false);
-            let ended = conclude(&name, &v2(), standing, &list, None, &mut output);
-            assert_eq!(ended.map_or_else(|error| error.exit().code(), |()| 0), code);
-            assert!(stdout.text().contains(words), "{}", stdout.text());
-
-            let (mut output, stdout, _) = captured::output(Form::Json, false);
-            assert_eq!(conclude(&name, &v2(), standing, &list, None, &mut output).is_ok(), code == 0);
-            let line: serde_json::Value = serde_json::from_str(&stdout.text()).unwrap();
-            assert_eq!(line["CurrentVersionId"], list[0].version_id);
-        }
-    }
 }

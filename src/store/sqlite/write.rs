@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::unavailable;
 use crate::model::VersionStage;
-use crate::store::{Change, IdentityTable, StoreError};
+use crate::model::rotation::RotationRecord;
+use crate::store::{Change, IdentityTable, KEPT_ROTATIONS, StoreError};
 
 /// Jobs waiting at most; more wait in their callers.
 const QUEUE: usize = 1024;
@@ -218,7 +219,8 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
                     params![id, over, next, revision, row.body, row.mac, integer(*expect)],
                 )?,
             };
-            one_row(done)
+            one_row(done)?;
+            if expect.is_none() { prune_rotations(transaction, record) } else { Ok(()) }
         }
         Change::PutSecret { record, row, expect } => {
             let (id, revision) = (record.id.as_str(), integer(record.revision));
@@ -280,13 +282,27 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
     }
 }
 
+/// Removes rotations of the secret that are over and older than the newest of
+/// them, in the transaction that begins another.
+///
+/// Those of the last hour stay whatever their number, since the limit of manual
+/// rotations is counted by them.
+fn prune_rotations(transaction: &Savepoint<'_>, begun: &RotationRecord) -> Result<(), StoreError> {
+    const HOUR_SECONDS: i64 = 3_600;
+    let sql = "DELETE FROM rotations WHERE secret_id = ?1 AND over = 1 AND started_ms < ?2 AND id NOT IN \
+               (SELECT id FROM rotations WHERE secret_id = ?1 AND over = 1 \
+                ORDER BY started_ms DESC, rowid DESC LIMIT ?3)";
+    let counted = begun.started.plus_seconds(-HOUR_SECONDS).millis();
+    execute(transaction, sql, params![begun.secret.as_str(), counted, KEPT_ROTATIONS]).map(drop)
+}
+
 /// SQLite's integers are signed; a revision never comes near their end.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn execute(
-    transaction: &mut Savepoint<'_>,
+    transaction: &Savepoint<'_>,
     sql: &str,
     parameters: impl rusqlite::Params,
 ) -> Result<usize, StoreError> {
