@@ -34,6 +34,8 @@ pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
         "GetRandomPassword" | "ListPolicies" | "ListRotationEvents" | "ListSecrets" | "ListUsers" => {
             Vec::new()
         }
+        "ListSecretRotations" => vec![secret],
+        "GiveUpSecretRotation" => vec![secret, ("VersionId", text("v2"))],
         "DeleteSecret" | "DescribeSecret" | "GetSecretValue" | "ListSecretVersionIds" | "RestoreSecret" => {
             vec![secret]
         }
@@ -209,12 +211,13 @@ async fn allowed(asked: &Asked<'_>) {
     let one = asked.appliance.named_user_with(&user, &[policy("Allow", &[spec.right], &["*"])]).await;
     let reply = asked.send(&asked.signed(one.key())).await;
     // Secrets of type Generic do not rotate: allowed, and not possible.
-    let rotates = matches!(spec.name, "RotateSecret" | "UpdateSecretRotationPolicy");
+    let rotates = matches!(spec.name, "ListSecretRotations" | "RotateSecret" | "UpdateSecretRotationPolicy");
     let (status, code) = match spec.name {
         _ if rotates => (400, "UnsupportedOperation"),
         // There is no campaign yet, and none can be started without ECS secrets.
         "StartRotationCampaign" => (409, "Rejected.ResourceNotFound"),
-        "CancelRotationCampaign"
+        "GiveUpSecretRotation"
+        | "CancelRotationCampaign"
         | "DescribeRotationCampaign"
         | "PauseRotationCampaign"
         | "ResumeRotationCampaign" => (404, "Forbidden.ResourceNotFound"),

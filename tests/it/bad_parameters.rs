@@ -180,7 +180,11 @@ fn parameters(action: &str) -> Vec<Parameter> {
             optional("VersionStages", &["x", "[]", "{}", r#"["ACSPrevious"]"#, r#"["a b"]"#, "[1]"], 2_000),
         ],
         "RestoreSecret" => vec![SECRET_NAME],
-        "RotateSecret" => vec![SECRET_NAME, VERSION_ID],
+        "GiveUpSecretRotation" => vec![SECRET_NAME, VERSION_ID],
+        "ListSecretRotations" => {
+            vec![SECRET_NAME, optional("MaxResults", &["0", "101", "-1", "x", ""], 8)]
+        }
+        "RotateSecret" => vec![SECRET_NAME, VERSION_ID, optional("SecretData", &[""], 30_720)],
         "UpdateAccessKey" => vec![OWN_NAME, KEY_ID, required("Status", &["", "active", "Off"], 16)],
         "UpdateSecretRotationPolicy" => vec![SECRET_NAME, required("EnableAutomaticRotation", BOOLEAN, 8)],
         "CancelRotationCampaign"

@@ -322,6 +322,42 @@ async fn a_secret_and_a_user_of_an_instance_have_one_open_rotation() {
 }
 
 #[tokio::test]
+async fn rotations_that_are_over_go_when_there_are_more_than_fifty_newer_ones() {
+    const HOUR: i64 = 3_600_000;
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let (one, two) = (secret(1), secret(2));
+    for record in [&one, &two] {
+        store.commit(created(record)).await.unwrap();
+    }
+    let begun = |number: u8, of: &SecretRecord, hours: i64| {
+        let open = rotation(number, of, &format!("i-{}", of.name));
+        RotationRecord { started: at(hours * HOUR), ..open }
+    };
+    let over = |number, of, hours| RotationRecord { state: State::Done, ..begun(number, of, hours) };
+    let numbers = async |of: &SecretRecord| {
+        let rows = store.rotations(&of.id, 1_000).await.unwrap();
+        rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    // The oldest of all is still going on, and stays.
+    store.commit(vec![put_rotation(&begun(0, &one, 0), None)]).await.unwrap();
+    for number in 1..=60 {
+        store.commit(vec![put_rotation(&over(number, &one, 2 * i64::from(number)), None)]).await.unwrap();
+    }
+    let newest: Vec<_> = (11..=60).rev().chain([0]).map(|n| RotationId::from_random(&[n; 16])).collect();
+    assert_eq!(numbers(&one).await, newest);
+    // Those of the last hour stay, whatever their number: by them the limit is counted.
+    for number in 101..=160 {
+        let record = RotationRecord { started: at(i64::from(number) * 1_000), ..over(number, &two, 0) };
+        store.commit(vec![put_rotation(&record, None)]).await.unwrap();
+    }
+    assert_eq!(numbers(&two).await.len(), 60);
+    store.commit(vec![put_rotation(&begun(161, &two, 3), None)]).await.unwrap();
+    assert_eq!(numbers(&two).await.len(), 51);
+    assert_eq!(numbers(&one).await, newest, "those of another secret are left alone");
+}
+
+#[tokio::test]
 async fn identities_and_settings_are_kept_by_key() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());

@@ -181,3 +181,76 @@ async fn more_rotations_than_versions_may_be_kept_leave_the_newest() {
     let lines = world.shell("grep -c . /home/deploy/.ssh/authorized_keys");
     assert_eq!(lines.trim(), "1", "keys of earlier versions were left on the host");
 }
+
+#[tokio::test]
+async fn what_a_rotation_went_through_is_kept_with_what_to_do_about_it() {
+    let world = World::new(Kind::Key).await;
+    let admin = world.admin();
+    let listed = admin.ok("ListSecretRotations", &[("SecretName", NAME)]).await;
+    assert_eq!((&listed["CurrentVersionId"], &listed["Rotations"]), (&"v1".into(), &serde_json::json!([])));
+    world.shell("chmod 0777 /home/deploy");
+    assert_eq!(world.rotate_to_the_end("v2").await.state, "Failed");
+    world.shell("chmod 0755 /home/deploy && rm /home/deploy/.ssh/authorized_keys");
+    assert_eq!(world.rotate_to_the_end("v3").await.state, "Done");
+
+    let listed = admin.ok("ListSecretRotations", &[("SecretName", NAME)]).await;
+    assert_eq!(listed["CurrentVersionId"], "v3");
+    let [good, failed] = listed["Rotations"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    let states = |one: &serde_json::Value| -> Vec<String> {
+        one["Steps"].as_array().unwrap().iter().map(|s| s["State"].as_str().unwrap().to_owned()).collect()
+    };
+    for (one, version, last) in [(good, "v3", "Done"), (failed, "v2", "Failed")] {
+        assert_eq!(
+            (&one["VersionId"], &one["State"], &one["Trigger"]),
+            (&version.into(), &last.into(), &"manual".into())
+        );
+        assert_eq!((&one["Kind"], &one["InstanceId"]), (&"SSHKey".into(), &world.host.instance_id().into()));
+        assert!(
+            one["EndedTime"].is_string() && one["RotationId"].is_string() && one["Attempts"] == 1,
+            "{one}"
+        );
+        let states = states(one);
+        assert_eq!((states.first().unwrap().as_str(), states.last().unwrap().as_str()), ("Staged", last));
+    }
+    assert_eq!(states(good), ["Staged", "Sending", "Sent", "Verified", "Committed", "Finalizing", "Done"]);
+    assert_eq!(good["Troubles"], serde_json::json!([]));
+    let trouble = failed["Troubles"].as_array().unwrap().last().unwrap();
+    assert_eq!((&trouble["Step"], &trouble["Code"]), (&"apply".into(), &"home_unsafe".into()));
+    for (member, part) in [("Message", "home"), ("Advice", "chmod go-w"), ("Time", "T")] {
+        assert!(trouble[member].as_str().unwrap().contains(part), "{trouble}");
+    }
+    let newest = admin.ok("ListSecretRotations", &[("SecretName", NAME), ("MaxResults", "1")]).await;
+    assert_eq!(newest["Rotations"].as_array().unwrap(), &[good.clone()]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_given_up_while_the_instance_is_away_ends_as_the_instance_says() {
+    let mut world = World::with_clock(Kind::Password).await;
+    let never = || FaultKind::NeverDeliver { error_code: "ClientNotRunning".to_owned() };
+    world.suffer([
+        Fault::new(FaultKind::LoseResult { error_code: "ClientNotResponse".to_owned() }).op("apply"),
+        Fault::new(never()).op("status").times(100_000),
+        Fault::new(never()).op("fence").times(100_000),
+    ]);
+    let give_up = [("SecretName", NAME), ("VersionId", "v2")];
+    let gone = (404, "Forbidden.ResourceNotFound".to_owned());
+    assert_eq!(world.admin().refused("GiveUpSecretRotation", &give_up).await, gone);
+    world.rotate("v2").await;
+    world.row_that("v2", |row| row.state == "Unknown").await;
+    world.put_forward(3_700);
+    world.row_that("v2", |row| row.state == "Stuck").await;
+    let other = [("SecretName", NAME), ("VersionId", "v3")];
+    assert_eq!(world.admin().refused("GiveUpSecretRotation", &other).await, gone);
+    world.admin().ok("GiveUpSecretRotation", &give_up).await;
+    world.row_that("v2", |row| row.state == "Fencing").await;
+    // It is on its way to its end, and not in a state in which it could be given up.
+    let refused = world.admin().refused("GiveUpSecretRotation", &give_up).await;
+    assert_eq!(refused, (409, "Rejected.StateModifiedFailed".to_owned()));
+    assert!(world.value_of(NAME, "ACSPending").await.unwrap().logs_on(&world.host));
+    world.cloud().clear_faults();
+    world.put_forward(2_000);
+    // The new password is in force there: it is kept.
+    assert_eq!(world.over("v2").await.state, "Done");
+    world.at_rest("v2").await;
+    assert_eq!(world.admin().refused("GiveUpSecretRotation", &give_up).await, gone);
+}

@@ -3,8 +3,10 @@
 //!
 //! All of it needs root, since the hosts are made of namespaces.
 
+mod command;
 #[cfg(feature = "crash-points")]
 mod crash_points;
+mod custom;
 mod faults;
 mod keys;
 mod manual;

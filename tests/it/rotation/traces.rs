@@ -11,7 +11,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use super::{Credential, Kind, NAME, World};
 
 /// What to look for: the secret as it is, and as programs like to write it.
-fn forms(credential: &Credential) -> Vec<String> {
+pub(super) fn forms(credential: &Credential) -> Vec<String> {
     let secret = credential.secret();
     // Of a private key any line of its body; the first ones are alike in all keys.
     let parts: Vec<&str> = match secret.lines().count() {
@@ -49,7 +49,7 @@ fn processes(seen: &mut HashSet<String>) {
     }
 }
 
-fn files(folder: &Path, found: &mut Vec<(String, String)>) {
+pub(super) fn files(folder: &Path, found: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let Ok(kind) = entry.file_type() else { continue };
