@@ -133,17 +133,17 @@ pub(super) enum CliError {
     #[error(transparent)]
     Profile(#[from] ProfileError),
     /// The rotation that was waited for ended without the new credential.
-    #[error("the rotation of {secret} to version {version} failed{}", RotationTrouble::told(trouble.as_ref()))]
+    #[error("the rotation of {secret} to version {version} failed{}", RotationTrouble::told(trouble.as_deref()))]
     RotationFailed {
         /// The secret.
         secret: String,
         /// The version that was to become current.
         version: String,
         /// What went wrong last.
-        trouble: Option<RotationTrouble>,
+        trouble: Option<Box<RotationTrouble>>,
     },
     /// The rotation that was waited for is still going on.
-    #[error("the rotation of {secret} to version {version} is not over after {seconds} s{}", RotationTrouble::told(trouble.as_ref()))]
+    #[error("the rotation of {secret} to version {version} is not over after {seconds} s{}", RotationTrouble::told(trouble.as_deref()))]
     RotationGoesOn {
         /// The secret.
         secret: String,
@@ -152,7 +152,7 @@ pub(super) enum CliError {
         /// How long was waited.
         seconds: u64,
         /// What went wrong last.
-        trouble: Option<RotationTrouble>,
+        trouble: Option<Box<RotationTrouble>>,
     },
     /// The command cannot be carried out as it was given.
     #[error("{0}")]

@@ -124,7 +124,7 @@ async fn until_over(
                 secret: watched.name.to_string(),
                 version: watched.version.to_string(),
                 seconds: watched.timeout_seconds,
-                trouble: last.and_then(|rotation| rotation.troubles.last().cloned()),
+                trouble: last.and_then(|rotation| rotation.troubles.last().cloned().map(Box::new)),
             });
         }
         sleep(pause).await;
@@ -263,7 +263,7 @@ fn conclude(
         return Err(CliError::RotationFailed {
             secret: name.to_string(),
             version: version.to_string(),
-            trouble: rotation.and_then(|rotation| rotation.troubles.last().cloned()),
+            trouble: rotation.and_then(|rotation| rotation.troubles.last().cloned().map(Box::new)),
         });
     }
     Ok(())

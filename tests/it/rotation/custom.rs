@@ -2,7 +2,7 @@
 //! before anything is begun; and never to be seen on their way.
 
 use serde_json::{Value, json};
-use strongroom_fixtures::emulator::{Fault, FaultKind};
+use strongroom_fixtures::emulator::{Fault, FaultKind, Instance, Os};
 
 use super::traces::{files, forms};
 use super::{Credential, Kind, NAME, USER, World};
@@ -100,6 +100,35 @@ async fn values_that_do_not_fit_are_refused_and_nothing_changes() {
         assert!(world.rows().is_empty() && world.at_rest("refused").await == before, "{kind:?}");
         assert_eq!(world.stages(NAME).await.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_windows_password_that_the_caller_chose_keeps_to_the_rules_of_windows() {
+    const ADMINISTRATOR: &str = "Administrator";
+    let (instance, name) = ("i-windows", "acs/ecs/windows/administrator");
+    let world = World::new(Kind::Key).await;
+    world.cloud().add_instance(Instance { delay_millis: 40, ..Instance::scripted(instance, Os::Windows) });
+    world
+        .cloud()
+        .change_windows(instance, |windows| windows.put_account(ADMINISTRATOR, "Begin-Here-12345", 0));
+    let first = Credential::password(ADMINISTRATOR, "Begin-Here-12345");
+    world.create(name, Kind::Password, instance, &first).await;
+    let logs_on = |password: &str| world.cloud().windows_logs_on(instance, ADMINISTRATOR, password);
+    let rotate = async |password: &str| {
+        let data = Credential::password("administrator", password).text();
+        let parameters = [("SecretName", name), ("VersionId", "v2"), ("SecretData", data.as_str())];
+        world.admin().call("RotateSecret", &parameters).await
+    };
+    for bad in ["/Chosen-Horse-9x", "My-administrator-9"] {
+        let refused = rotate(bad).await.unwrap_err();
+        assert_eq!((refused.status, refused.code.as_str()), (400, "InvalidParameter"));
+        assert!(refused.message.contains("Windows"), "{refused:?}");
+    }
+    assert!(world.rows().is_empty() && logs_on("Begin-Here-12345"));
+    rotate(CHOSEN).await.unwrap();
+    assert_eq!(world.over("v2").await.state, "Done");
+    assert!(world.current(name).await == Credential::password(ADMINISTRATOR, CHOSEN));
+    assert!(logs_on(CHOSEN) && !logs_on("Begin-Here-12345"));
 }
 
 #[tokio::test]
