@@ -25,8 +25,8 @@ fn run(world: &World, arguments: &[&str]) -> (i32, String, String) {
 fn in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
     for part in parts {
-        let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not in its place in {text}"));
-        rest = &rest[at + part.len()..];
+        let found = rest.split_once(part);
+        rest = found.unwrap_or_else(|| panic!("{part} is not in its place in {text}")).1;
     }
 }
 

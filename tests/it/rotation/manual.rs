@@ -220,7 +220,7 @@ async fn what_a_rotation_went_through_is_kept_with_what_to_do_about_it() {
         assert!(trouble[member].as_str().unwrap().contains(part), "{trouble}");
     }
     let newest = admin.ok("ListSecretRotations", &[("SecretName", NAME), ("MaxResults", "1")]).await;
-    assert_eq!(newest["Rotations"].as_array().unwrap(), &[good.clone()]);
+    assert_eq!(newest["Rotations"].as_array().unwrap(), std::slice::from_ref(good));
 }
 
 #[tokio::test]
