@@ -295,6 +295,9 @@ pub fn warning_in_words(word: &str) -> &'static str {
         "check_failed" => {
             "The instance would refuse a rotation as it is now: the troubles of the next one say why."
         }
+        "failed_logons_counted" => {
+            "pam_faillock counts failed logons of this user, and too many lock the good password out as well: see faillock --user USER."
+        }
         "foreign_rotation" => {
             "The instance's notes are of a rotation that this vault has not made: its database was set back, or another vault manages the same user. Find out which."
         }
@@ -307,11 +310,17 @@ pub fn warning_in_words(word: &str) -> &'static str {
             "The secret's key stands more than once in authorized_keys and could not be taken out: do so by hand."
         }
         "key_duplicates_removed" => "The secret's key stood more than once in authorized_keys; one is left.",
+        "key_file_group_writable" => {
+            "The user's own group may write the key file, which sshd bears here; let only the user write it (chmod g-w)."
+        }
         "key_login_blocked" => {
             "sshd refuses this user's keys as it is configured: look at sshd_config, or nobody can use the new key."
         }
         "key_pair_not_removed" => {
             "The key pair to which the credential was sealed could not be removed at once; it dies by itself."
+        }
+        "logon_restricted" => {
+            "Windows knows the password and restricts the logon of this account: look at its logon rights and hours."
         }
         "managed_key_missing" => {
             "The key that the last rotation had set was gone: find out who removed it. The new one was added."
@@ -381,7 +390,7 @@ mod tests {
         said.extend(words("warnings.push(\""));
         assert!(said.len() > 10 && said.contains("journal_damaged"), "{said:?}");
         let notes = ["changed_outside", "managed_key_missing", "no_journal", "key_duplicates_removed"];
-        let own = ["foreign_rotation", "candidate_not_opened", "must_change"];
+        let own = ["foreign_rotation", "candidate_not_opened", "logon_restricted", "must_change"];
         said.extend(notes.iter().chain(&own).map(|word| (*word).to_owned()));
         for word in said {
             assert_ne!(warning_in_words(&word), warning_in_words(UNKNOWN), "{word}");
