@@ -29,7 +29,7 @@ const HSM: [&str; 10] =
     ["seal", "notify", "identity", "vault", "rotation", "cloud_assistant", "rpc", "api", "appliance", "cli"];
 
 /// Every file that reads plaintext; a new one belongs here after a review.
-const EXPOSE: [&str; 32] = [
+const EXPOSE: [&str; 33] = [
     "hsm/src/service/mod.rs",
     "hsm/src/service/process.rs",
     "hsm/src/worker/pin_marker.rs",
