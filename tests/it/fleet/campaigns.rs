@@ -147,13 +147,10 @@ async fn a_campaign_that_is_killed_again_and_again_rotates_each_secret_once() {
 async fn a_campaign_waits_for_its_window_and_for_whoever_paused_it() {
     let mut site = Site::new("concurrency = 4", 3, 5).await;
     site.create(0..3, 1, &[]).await;
-    // A window that opened a minute ago would be open: this one opens in three hours.
-    let now = site.admin().ok("PlanRotationCampaign", &ALL).await;
-    assert_eq!(now["TotalCount"], 3);
-    let hour = |offset: u64| {
-        let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        (seconds / 3_600 + offset) % 24
-    };
+    // A window that opens in two to three hours.
+    let described = site.admin().ok("DescribeSecret", &[("SecretName", &secret(0, 0))]).await;
+    let created = described["CreateTime"].as_str().unwrap().get(11..13).unwrap();
+    let hour = |later: u64| (created.parse::<u64>().unwrap() + later) % 24;
     let window = format!("[\"daily {:02}:00-{:02}:00 Z\"]", hour(3), hour(5));
     let start = [ALL[0], ("CampaignId", "c"), ("Windows", window.as_str()), ("WaveSize", "2")];
     let started = site.admin().ok("StartRotationCampaign", &start).await;
