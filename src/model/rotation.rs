@@ -336,6 +336,9 @@ pub struct RotationRecord {
     /// The instance's operating system when it was begun.
     #[serde(default = "linux")]
     pub os: OsFamily,
+    /// An earlier rotation of the secret was successful.
+    #[serde(default)]
+    pub rotated_before: bool,
     /// The value was chosen by the caller.
     #[serde(default)]
     pub custom: bool,

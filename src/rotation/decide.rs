@@ -222,6 +222,17 @@ pub(super) fn plan(rotation: &RotationRecord, clocked: &Clocked) -> Result<Deed,
 
 /// What follows from what was seen.
 pub(super) fn judge(rotation: &RotationRecord, clocked: &Clocked, deed: Deed, seen: Seen) -> Verdict {
+    let seen = match seen {
+        Seen::Answer(Ok(report)) => Seen::Answer(Ok(recognised(rotation, report))),
+        Seen::Finished(Ok(report)) => Seen::Finished(Ok(recognised(rotation, report))),
+        other @ (Seen::Accepted
+        | Seen::Answer(Err(_))
+        | Seen::Finished(Err(_))
+        | Seen::Instance(_)
+        | Seen::NotYet(_)
+        | Seen::Repeat(_)
+        | Seen::Untaken(_)) => other,
+    };
     match (deed, seen) {
         (Deed::Look, Seen::Instance(look)) => looked(rotation, clocked, look),
         (Deed::Submit, Seen::Accepted) => Verdict::of(Then::Take(Event::Accepted)),
@@ -257,6 +268,22 @@ pub(super) fn judge(rotation: &RotationRecord, clocked: &Clocked, deed: Deed, se
         // A deed that showed nothing is done again.
         (Deed::Look | Deed::Submit | Deed::Poll | Deed::Ask(_), _) => Verdict::of(Then::TryAgain),
     }
+}
+
+/// Where the plug-in has lost its notes it cannot say whose hash it found, but
+/// the vault can: by its digest. A locked field is neither in force nor gone.
+fn recognised(rotation: &RotationRecord, report: Report) -> Report {
+    let is_field = rotation.kind == SecretSubType::Password && rotation.os == OsFamily::Linux;
+    if !is_field || report.live != Live::Unknown || report.proof.field_sha256.is_none() {
+        return report;
+    }
+    let plain = report.facts.user.state.as_ref().is_some_and(|state| state.as_str() == "hash");
+    let live = match proves(rotation, &report) {
+        true => Live::New,
+        false if plain => Live::Other,
+        false => Live::Unknown,
+    };
+    Report { live, ..report }
 }
 
 /// Nothing was sent: the instance is looked at before anything is.

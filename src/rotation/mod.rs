@@ -364,6 +364,7 @@ impl Rotations {
             warnings: Vec::new(),
             steps: vec![Entered { state: State::Staged, at: now }],
             os: ecs.os,
+            rotated_before: secret.schedule.last.is_some(),
             custom: made.custom,
             secret_material: candidate.is_secret,
             sealing_key: None,

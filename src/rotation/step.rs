@@ -164,7 +164,10 @@ impl Rotations {
     fn absorb(&self, rotation: &mut RotationRecord, seen: &Seen) {
         let (Seen::Answer(Ok(report)) | Seen::Finished(Ok(report))) = seen else { return };
         for word in &report.warnings {
-            rotation.note_warning(word.as_str());
+            // No notes are no news where none of the rotations before had an effect.
+            if word.as_str() != "no_journal" || rotation.rotated_before {
+                rotation.note_warning(word.as_str());
+            }
         }
         if let Some(journal) = &report.facts.journal {
             rotation.seen_generation = rotation.seen_generation.max(journal.generation.unwrap_or(0));

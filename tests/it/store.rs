@@ -106,6 +106,7 @@ fn rotation(number: u8, of: &SecretRecord, instance: &str) -> RotationRecord {
         warnings: Vec::new(),
         steps: Vec::new(),
         os: OsFamily::Linux,
+        rotated_before: false,
         custom: false,
         secret_material: false,
         sealing_key: None,

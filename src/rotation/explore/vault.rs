@@ -133,6 +133,7 @@ impl Vault {
             warnings: Vec::new(),
             steps: vec![Entered { state: State::Staged, at: NOW }],
             os: if kind == Kind::Windows { OsFamily::Windows } else { OsFamily::Linux },
+            rotated_before: false,
             custom: kind == Kind::Chosen,
             secret_material: kind.is_sealed(),
             sealing_key: None,

@@ -27,6 +27,8 @@ enum Road {
     Refused,
     /// No command reaches the instance.
     GivenUp,
+    /// A question is not answered at first.
+    AskedTwice,
     /// The instance does not answer for an hour.
     Silence,
 }
@@ -35,7 +37,7 @@ const fn road(write: Write) -> Road {
     let state = match write {
         Write::Enter(state) => state,
         Write::Question => State::Unknown,
-        Write::Rest => State::Fencing,
+        Write::Rest => return Road::AskedTwice,
         Write::SealingKey => State::Staged,
     };
     match state {
@@ -176,6 +178,7 @@ fn take(world: &World, road: Road) {
         Road::ResultLost => world.suffer([lost_result()]),
         Road::NoProof => world.install_proofless_plugin(),
         Road::Refused => drop(world.shell(&format!("chage -E 1 {USER}"))),
+        Road::AskedTwice => world.suffer([lost_result(), undelivered("status").times(1)]),
         Road::GivenUp => world.suffer([undelivered("apply").times(6)]),
         Road::Silence => world.suffer([lost_result(), undelivered("status").times(100_000)]),
     }
@@ -186,7 +189,7 @@ fn leave(world: &World, road: Road) {
     match road {
         Road::NoProof => world.install_plugin(),
         Road::Refused => drop(world.shell(&format!("chage -E -1 {USER}"))),
-        Road::Straight | Road::ResultLost | Road::GivenUp | Road::Silence => {}
+        Road::Straight | Road::ResultLost | Road::AskedTwice | Road::GivenUp | Road::Silence => {}
     }
 }
 
