@@ -140,7 +140,8 @@ fn no_command_takes_a_value_as_an_argument() {
             let name = argument.get_id().as_str();
             let names_a_file = name.ends_with("_file") || ["private_key", "public_key"].contains(&name);
             // A label, and the name of a secret.
-            let names_a_thing = name == "token_label" || (command.get_name() == "tail" && name == "secret");
+            let names_a_thing = name == "token_label"
+                || (["tail", "events"].contains(&command.get_name()) && name == "secret");
             let is_secret = ["password", "value", "pin", "token", "secret", "private"]
                 .iter()
                 .any(|word| name.contains(word));
