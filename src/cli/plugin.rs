@@ -51,7 +51,7 @@ Examples:
         #[arg(long, value_name = "OS", default_value = "linux")]
         os: Os,
         /// Linux: the program for the instance's processor
-        #[arg(long, value_name = "FILE", required_if_eq("os", "linux"))]
+        #[arg(long, value_name = "FILE", required_if_eq("os", "linux"), required_unless_present = "os")]
         binary: Option<PathBuf>,
         #[command(flatten)]
         cloud: CloudArgs,
