@@ -27,10 +27,9 @@ pub(super) fn next_step(error: &CliError) -> Option<String> {
                  follow it with: strongroom secret rotations {secret}.{advice}"
             ))
         }
-        CliError::WatchStopped { secret, version } => Some(format!(
-            "strongroom secret rotate {secret} --version-id {version} --wait watches on; \
-             strongroom secret rotations {secret} says what became of it"
-        )),
+        CliError::WatchStopped { secret, .. } => {
+            Some(format!("strongroom secret rotations {secret} says what becomes of it"))
+        }
         CliError::Answer { .. }
         | CliError::Appliance(_)
         | CliError::Audit(_)

@@ -17,7 +17,8 @@ use crate::model::{Clock, EventName, SecretName, Timestamp};
 const ACTION: &str = "ListRotationEvents";
 /// How often is asked for new events.
 const LOOK: Duration = Duration::from_secs(2);
-/// How far back is asked while following: what was committed late is found.
+/// How far back behind the newest event is asked while following: what was
+/// committed late is found.
 const OVERLAP_SECONDS: i64 = 120;
 
 /// Show what became of rotations
@@ -113,11 +114,39 @@ async fn fetch(
         }
         token = page.next_token;
     }
-    if args.failures {
-        rows.retain(|event| EventName::parse(member(event, "/name")).is_none_or(EventName::is_trouble));
-    }
     rows.reverse();
     Ok(rows)
+}
+
+/// Whether it is one of those that are to be shown.
+fn is_wanted(args: &EventsArgs, event: &Value) -> bool {
+    !args.failures || EventName::parse(member(event, "/name")).is_none_or(EventName::is_trouble)
+}
+
+fn time(event: &Value) -> String {
+    [member(event, "/content/successTime"), member(event, "/content/failureTime")].concat()
+}
+
+/// What has been seen, and from when on is asked for more: however long the
+/// vault could not be reached, nothing is left out.
+#[derive(Debug)]
+struct Follow {
+    from: Option<Timestamp>,
+    seen: HashSet<String>,
+}
+
+impl Follow {
+    /// Those of `rows` that were not there before.
+    fn fresh(&mut self, rows: Vec<Value>) -> Vec<Value> {
+        let id = |event: &Value| member(event, "/content/eventId").to_owned();
+        let newest = rows.iter().filter_map(|event| Timestamp::parse(&time(event))).max();
+        // What lies further back is not asked for again.
+        let ids = rows.iter().map(id).collect();
+        let fresh = rows.into_iter().filter(|event| !self.seen.contains(&id(event))).collect();
+        self.from = self.from.max(newest.map(|newest| newest.plus_seconds(-OVERLAP_SECONDS)));
+        self.seen = ids;
+        fresh
+    }
 }
 
 fn show(rows: &[Value], heading: bool, output: &mut Output) -> Result<(), CliError> {
@@ -142,11 +171,10 @@ fn show(rows: &[Value], heading: bool, output: &mut Output) -> Result<(), CliErr
 }
 
 fn cells(row: &Value) -> [String; 5] {
-    let times = [member(row, "/content/successTime"), member(row, "/content/failureTime")];
     let name = member(row, "/name");
     let event = name.rsplit(':').next().unwrap_or(name);
     [
-        times.concat(),
+        time(row),
         member(row, "/content/secretName").to_owned(),
         event.to_owned(),
         member(row, "/content/failureInfo/errorCode").to_owned(),
@@ -159,7 +187,9 @@ pub(super) async fn run(args: &EventsArgs, output: &mut Output) -> Result<(), Cl
     let connection = Connection::open(&args.connection, Service::Kms)?;
     let start = SystemClock.now();
     let from = args.since.map(|seconds| start.plus_seconds(-seconds));
-    let rows = fetch(args, from, &connection).await?;
+    let mut follow = Follow { from, seen: HashSet::new() };
+    let mut rows = follow.fresh(fetch(args, from, &connection).await?);
+    rows.retain(|event| is_wanted(args, event));
     if rows.is_empty() && !args.follow && !output.is_json() {
         return Ok(output.note("there are no such events")?);
     }
@@ -167,22 +197,17 @@ pub(super) async fn run(args: &EventsArgs, output: &mut Output) -> Result<(), Cl
     if !args.follow {
         return Ok(());
     }
-    let id = |event: &Value| member(event, "/content/eventId").to_owned();
-    let mut seen: HashSet<String> = rows.iter().map(id).collect();
     loop {
         tokio::time::sleep(LOOK).await;
-        let from = SystemClock.now().plus_seconds(-OVERLAP_SECONDS);
-        let rows = match fetch(args, Some(from), &connection).await {
+        let rows = match fetch(args, follow.from, &connection).await {
             Ok(rows) => rows,
             // The vault may be restarting.
             Err(error) if error.exit() == super::error::Exit::Unreachable => continue,
             Err(error) => return Err(error),
         };
-        let ids: HashSet<String> = rows.iter().map(id).collect();
-        let fresh: Vec<Value> = rows.into_iter().filter(|event| !seen.contains(&id(event))).collect();
+        let mut fresh = follow.fresh(rows);
+        fresh.retain(|event| is_wanted(args, event));
         show(&fresh, false, output)?;
-        // What lies further back is not asked for again.
-        seen = ids;
     }
 }
 
@@ -200,6 +225,25 @@ mod tests {
         for bad in ["", "24", "h", "-1h", "1.5h", "1w"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn following_goes_on_from_the_newest_event_and_shows_each_once() {
+        let event = |id: &str, time: &str| json!({"content": {"eventId": id, "successTime": time}});
+        let (a, b, c) = (
+            event("a", "2024-05-06T07:00:00Z"),
+            event("b", "2024-05-06T07:05:00Z"),
+            event("c", "2024-05-06T07:04:30Z"),
+        );
+        let mut follow = Follow { from: None, seen: HashSet::new() };
+        assert!(follow.fresh(Vec::new()).is_empty());
+        assert_eq!(follow.from, None);
+        assert_eq!(follow.fresh(vec![a.clone(), b.clone()]), [a, b.clone()]);
+        assert_eq!(follow.from, Timestamp::parse("2024-05-06T07:03:00Z"));
+        // Nothing for hours, then one that was committed late.
+        assert!(follow.fresh(vec![b.clone()]).is_empty());
+        assert_eq!(follow.fresh(vec![c.clone(), b.clone()]), [c]);
+        assert_eq!(follow.from, Timestamp::parse("2024-05-06T07:03:00Z"));
     }
 
     #[test]

@@ -79,6 +79,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("init --account 12a", "1 to 20 digits"),
     ("init --token-label t", "--module"),
     ("rotate plan", "--prefix"),
+    ("rotate plan --all --prefix a", "cannot be used with"),
     ("rotate plan --tag env", "KEY=VALUE"),
     ("rotate start --prefix a --wave 101%", "0% to 100%"),
     ("rotate start --prefix a --canary 1001", "0..=1000"),

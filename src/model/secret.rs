@@ -218,10 +218,6 @@ pub struct Schedule {
     pub last: Option<Timestamp>,
     /// Failed scheduled rotations since the last good one, for the retry lanes.
     pub failures: u32,
-    /// The date on which a rotation was due that could not be begun; it counts
-    /// until one has ended well after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub missed: Option<Timestamp>,
     /// When automatic rotation was last switched on: a date before is nobody's
     /// omission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,7 +232,6 @@ impl Schedule {
         next: None,
         last: None,
         failures: 0,
-        missed: None,
         since: None,
     };
 }
@@ -323,6 +318,13 @@ impl SecretRecord {
         }
         let date = schedule.last.unwrap_or(self.created).plus_seconds(interval.seconds().into());
         Some(schedule.since.map_or(date, |since| date.max(since)))
+    }
+
+    /// For how many seconds it should have been rotated already; `None` while it
+    /// is not overdue.
+    #[must_use]
+    pub fn overdue_seconds(&self, now: Timestamp) -> Option<u64> {
+        u64::try_from(now.seconds_since(self.promised()?)).ok().filter(|seconds| *seconds > 0)
     }
 
     /// The version a stage points to.

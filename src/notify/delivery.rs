@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Outgoing, SendError, Sink, checked};
-use crate::model::{Clock, error_chain};
+use crate::model::{Clock, Timestamp, error_chain};
 use crate::seal::Integrity;
 use crate::store::{Change, Store, StoreError};
 
@@ -17,8 +17,11 @@ const SINKS: &str = "sinks";
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE_SECONDS: u64 = 300;
-/// How often a refused event is offered, and one that is too old at least.
+/// How often an event is offered at least before it is given up.
 const FEW_TRIES: u32 = 3;
+/// For how long an event must have been refused before it is given up: time to
+/// set right what makes a receiver refuse everything, such as a token that has run out.
+const REFUSED_SECONDS: i64 = 3_600;
 
 /// How far a receiver is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,6 +30,39 @@ struct Position {
     seq: u64,
     /// Attempts for the one that follows.
     tries: u32,
+    /// Since when each of them was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused_since: Option<Timestamp>,
+}
+
+impl Position {
+    const fn after(seq: u64) -> Self {
+        Self { seq, tries: 0, refused_since: None }
+    }
+
+    /// After one more attempt that failed.
+    fn missed(self, error: &SendError, now: Timestamp) -> Self {
+        let refused_since = match error {
+            SendError::Later(_) => None,
+            // A moment that a clock that ran ahead has written is not waited for.
+            SendError::Refused(_) | SendError::Gone(_) => {
+                Some(self.refused_since.map_or(now, |since| since.min(now)))
+            }
+        };
+        Self { tries: self.tries.saturating_add(1), refused_since, ..self }
+    }
+
+    /// Whether the next event is given up after `error`.
+    fn is_final(self, error: &SendError, too_old: bool, now: Timestamp) -> bool {
+        let enough = match error {
+            SendError::Gone(_) => true,
+            SendError::Refused(_) => {
+                self.refused_since.is_some_and(|since| now.seconds_since(since) >= REFUSED_SECONDS)
+            }
+            SendError::Later(_) => false,
+        };
+        self.tries >= FEW_TRIES && (enough || too_old)
+    }
 }
 
 /// What became of a receiver's events since the start of the process.
@@ -124,7 +160,7 @@ impl Delivery {
                 Position::default()
             }),
             None => {
-                let position = Position { seq: self.store.last_event().await?, tries: 0 };
+                let position = Position::after(self.store.last_event().await?);
                 self.keep(position).await?;
                 position
             }
@@ -179,7 +215,7 @@ impl Delivery {
                 Ok(()) => {
                     let count = u64::try_from(events.len()).unwrap_or(0);
                     self.status.delivered.fetch_add(count, Ordering::Relaxed);
-                    position = Position { seq: last, tries: 0 };
+                    position = Position::after(last);
                     self.keep(position).await?;
                 }
                 Err(error) => {
@@ -197,17 +233,17 @@ impl Delivery {
         event: Option<&Outgoing>,
         error: &SendError,
     ) -> Result<Position, StoreError> {
-        let position = Position { tries: before.tries.saturating_add(1), ..before };
+        let now = self.clock.now();
+        let position = before.missed(error, now);
         self.status.failed.fetch_add(1, Ordering::Relaxed);
         let (name, id) = (self.sink.name(), event.map_or("", |event| event.id.as_str()));
-        let age = event.map_or(0, |event| self.clock.now().seconds_since(event.at));
+        let age = event.map_or(0, |event| now.seconds_since(event.at));
         let too_old = self.sink.patience_seconds().is_some_and(|patience| age > patience);
-        let refused = matches!(error, SendError::Refused(_));
-        if position.tries >= FEW_TRIES && (refused || too_old) {
+        if position.is_final(error, too_old, now) {
             self.status.put_aside.fetch_add(1, Ordering::Relaxed);
             tracing::error!(sink = name, event = id, tries = position.tries, error = %error_chain(error),
                 "an event is put aside: it is in the list of events, and is not sent to this receiver any more");
-            let next = Position { seq: first, tries: 0 };
+            let next = Position::after(first);
             self.keep(next).await?;
             return Ok(next);
         }
@@ -229,6 +265,27 @@ fn pause(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn error() -> Box<dyn std::error::Error + Send + Sync> {
+        "no".into()
+    }
+
+    #[test]
+    fn an_event_is_given_up_after_an_hour_of_refusals_and_at_once_where_the_receiver_is_gone() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
+        let (refused, gone, later) =
+            (SendError::Refused(error()), SendError::Gone(error()), SendError::Later(error()));
+        let three = (0..3).fold(Position::after(7), |position, n| position.missed(&refused, at(n)));
+        assert!(!three.is_final(&refused, false, at(3_599)));
+        assert!(three.is_final(&refused, false, at(3_600)));
+        assert!(three.is_final(&gone, false, at(3)) && three.is_final(&later, true, at(3)));
+        assert!(!Position::after(7).missed(&gone, at(0)).is_final(&gone, true, at(9_000)));
+        // A receiver that only could not be reached in between has not refused for an hour.
+        let again = three.missed(&later, at(3_000)).missed(&refused, at(3_001));
+        assert!(!again.is_final(&refused, false, at(3_700)));
+        assert!(again.is_final(&refused, false, at(6_601)));
+        assert!(!again.is_final(&later, false, at(9_000)));
+    }
 
     #[test]
     fn pauses_grow_and_stay_within_five_minutes() {

@@ -102,9 +102,12 @@ pub enum SendError {
     /// It may take it later.
     #[error("the receiver did not take the event")]
     Later(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It says that it never will.
+    /// It says no, which may be a matter of its settings.
     #[error("the receiver refuses the event")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It says that it is gone for good.
+    #[error("the receiver is gone")]
+    Gone(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// What sending gives: nothing once the receiver has the events, durably

@@ -263,8 +263,8 @@ where
     Ok(answered?.status())
 }
 
-/// Whether an answer means that the receiver will never take the event: a
-/// redirect, or a client error that is no matter of time.
+/// Whether an answer means that the receiver does not want the event: a
+/// redirect, or a client error that is no matter of load.
 fn is_refusal(status: StatusCode) -> bool {
     status.is_redirection()
         || (status.is_client_error()
@@ -287,6 +287,9 @@ impl Sink for Webhook {
                 let attempt = tokio::time::timeout(self.timeout, self.attempt(event)).await;
                 match attempt.unwrap_or(Err(AttemptError::TooLong(self.timeout))) {
                     Ok(()) => {}
+                    Err(AttemptError::Status(StatusCode::GONE)) => {
+                        return Err(SendError::Gone(Box::new(AttemptError::Status(StatusCode::GONE))));
+                    }
                     Err(AttemptError::Status(status)) if is_refusal(status) => {
                         return Err(SendError::Refused(Box::new(AttemptError::Status(status))));
                     }

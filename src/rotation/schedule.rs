@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{AutomaticRotation, RotationInterval, Schedule, SecretId, SecretRecord, Timestamp};
+use crate::model::{RotationInterval, Schedule, SecretId, Timestamp};
 
 /// After a failed scheduled rotation: an hour, four hours, then the next
 /// regular date (cloud-assistant.md section 5.9).
@@ -39,42 +39,11 @@ pub fn next_after_failure(
 const NOT_BEGUN_SECONDS: i64 = 3_600;
 
 /// Sets the next date of a secret whose rotation was due and could not be
-/// begun. That is no failure: the date that was missed is kept, so that
-/// [`overdue_seconds`] goes on counting from it.
+/// begun. That is no failure, and the secret is as overdue as before.
 pub fn put_off(schedule: &mut Schedule, now: Timestamp) {
-    let Some(due) = schedule.next.filter(|next| *next <= now) else { return };
-    if !counts_still(schedule) {
-        schedule.missed = Some(due);
+    if schedule.next.is_some_and(|next| next <= now) {
+        schedule.next = Some(now.plus_seconds(NOT_BEGUN_SECONDS));
     }
-    schedule.next = Some(now.plus_seconds(NOT_BEGUN_SECONDS));
-}
-
-/// Whether no rotation has ended well since the date that was missed.
-fn counts_still(schedule: &Schedule) -> bool {
-    schedule.missed.is_some_and(|missed| schedule.last.is_none_or(|last| missed > last))
-}
-
-/// For how many seconds a rotation of the secret has been due without having
-/// ended well; `None` while none is. Retries move the next date, not the one
-/// that this counts from, and a secret that rotates by hand only, or waits for
-/// its deletion, is never overdue.
-#[must_use]
-pub fn overdue_seconds(record: &SecretRecord, now: Timestamp) -> Option<u64> {
-    let schedule = &record.schedule;
-    if record.planned_delete.is_some() || schedule.automatic == AutomaticRotation::Disabled {
-        return None;
-    }
-    let mut due = schedule.next?;
-    if let Some(missed) = schedule.missed.filter(|_| counts_still(schedule)) {
-        due = due.min(missed);
-    }
-    if schedule.automatic == AutomaticRotation::Invalid
-        && let Some(interval) = schedule.interval
-    {
-        let from = schedule.last.unwrap_or(record.created);
-        due = due.min(from.plus_seconds(interval.seconds().into()));
-    }
-    u64::try_from(now.seconds_since(due)).ok().filter(|seconds| *seconds > 0)
 }
 
 /// How long to wait before the `tries`th repetition: 10, 20, 40 … seconds, at
@@ -90,7 +59,7 @@ pub fn pause(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AccountId, RegionId, SecretName, SecretType};
+    use crate::model::{AccountId, AutomaticRotation, RegionId, SecretName, SecretRecord, SecretType};
 
     #[test]
     fn the_next_date_lies_within_the_last_tenth_of_the_interval() {
@@ -151,23 +120,23 @@ mod tests {
     fn a_secret_is_overdue_from_its_date_on_whatever_retries_do_to_the_date() {
         let at = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
         let mut secret = record("6h", None);
-        assert_eq!(overdue_seconds(&secret, at(6)), None);
-        assert_eq!(overdue_seconds(&secret, at(7)), Some(3_600));
+        assert_eq!(secret.overdue_seconds(at(6)), None);
+        assert_eq!(secret.overdue_seconds(at(7)), Some(3_600));
         // Could not be begun, twice.
         put_off(&mut secret.schedule, at(7));
         assert_eq!(secret.schedule.next, Some(at(8)));
         put_off(&mut secret.schedule, at(8));
         assert_eq!(secret.schedule.next, Some(at(9)));
-        assert_eq!(overdue_seconds(&secret, at(8)), Some(2 * 3_600));
+        assert_eq!(secret.overdue_seconds(at(8)), Some(2 * 3_600));
         // Begun and failed: the next date is that of the lane.
         secret.schedule.automatic = AutomaticRotation::Invalid;
         secret.schedule.next = Some(at(13));
-        assert_eq!(overdue_seconds(&secret, at(10)), Some(4 * 3_600));
+        assert_eq!(secret.overdue_seconds(at(10)), Some(4 * 3_600));
         // A good end clears it.
         secret.schedule.automatic = AutomaticRotation::Enabled;
         (secret.schedule.last, secret.schedule.next) = (Some(at(10)), Some(at(16)));
-        assert_eq!(overdue_seconds(&secret, at(15)), None);
-        assert_eq!(overdue_seconds(&secret, at(17)), Some(3_600));
+        assert_eq!(secret.overdue_seconds(at(15)), None);
+        assert_eq!(secret.overdue_seconds(at(17)), Some(3_600));
     }
 
     #[test]
@@ -175,10 +144,10 @@ mod tests {
         let at = |hours: i64| Timestamp::from_millis(hours * 3_600_000);
         let mut off = record("6h", None);
         off.schedule.automatic = AutomaticRotation::Disabled;
-        assert_eq!(overdue_seconds(&off, at(100)), None);
+        assert_eq!(off.overdue_seconds(at(100)), None);
         let mut going = record("6h", None);
         going.planned_delete = Some(at(200));
-        assert_eq!(overdue_seconds(&going, at(100)), None);
+        assert_eq!(going.overdue_seconds(at(100)), None);
         let mut early = record("6h", None);
         let before = early.schedule.clone();
         put_off(&mut early.schedule, at(5));
@@ -191,7 +160,7 @@ mod tests {
         let year = RotationInterval::parse("365d").unwrap();
         for (now, overdue) in [(i64::MIN, false), (-1, false), (0, false), (i64::MAX, true)] {
             let now = Timestamp::from_millis(now);
-            assert_eq!(overdue_seconds(&secret, now).is_some(), overdue, "{now:?}");
+            assert_eq!(secret.overdue_seconds(now).is_some(), overdue, "{now:?}");
             put_off(&mut secret.schedule, now);
             assert!(next_after_failure(&secret.id, year, 9, now) >= now);
         }

@@ -66,6 +66,9 @@ const AMOUNT: &[&str] = &["", "%", "-1", "101%", "1.5%", "100001", " 5", "five"]
 fn campaign() -> Vec<Parameter> {
     vec![
         required("NamePrefix", &["a b", "ü", "a\u{0}", "a\nb"], 192),
+        optional("NamePrefix", &[""], 192),
+        // With a prefix it is one too many.
+        optional("AllSecrets", &["true", "yes", "1", ""], 8),
         optional("Tags", &["x", "{}", r#"[{"TagKey":"a"}]"#, r#"[{"TagKey":"","TagValue":"a"}]"#], 4_000),
         optional("Canary", &["-1", "1001", "x", ""], 8),
         optional("WaveSize", AMOUNT, 8),

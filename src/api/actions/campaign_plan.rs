@@ -32,10 +32,23 @@ struct Wanted {
 impl Wanted {
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let tags = tags(input)?;
-        let prefix = match input.optional("NamePrefix") {
-            None if tags.is_empty() => return Err(ApiError::missing("NamePrefix")),
-            prefix => prefix.unwrap_or_default(),
-        };
+        let all = input.boolean("AllSecrets")?.unwrap_or(false);
+        let given = input.optional("NamePrefix");
+        let prefix = given.unwrap_or_default();
+        match (prefix.is_empty() && tags.is_empty(), all) {
+            (true, true) | (false, false) => {}
+            (true, false) if given.is_none() => return Err(ApiError::missing("NamePrefix")),
+            (true, false) => {
+                return Err(ApiError::invalid(
+                    "The parameter NamePrefix must not be empty without Tags: AllSecrets=true means all secrets.",
+                ));
+            }
+            (false, true) => {
+                return Err(ApiError::invalid(
+                    "The parameter AllSecrets goes with neither NamePrefix nor Tags.",
+                ));
+            }
+        }
         if prefix.len() > 192 || !prefix.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ApiError::invalid(
                 "The parameter NamePrefix must be the beginning of a name, at most 192 characters long.",
@@ -102,8 +115,7 @@ struct MemberBody<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct LeftOutBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret_name: Option<&'a str>,
+    secret_name: &'a str,
     reason: &'static str,
 }
 
@@ -114,10 +126,10 @@ fn plan_answer(plan: &Plan, request_id: &RequestId) -> Result<Answer, ApiError> 
         instance_id: secret.ecs.as_ref().map_or("", |ecs| ecs.instance.as_str()),
         wave,
     });
-    let left_out = plan.left_out.iter().map(|one| LeftOutBody {
-        secret_name: one.name.as_ref().map(crate::model::SecretName::as_str),
-        reason: one.why.as_str(),
-    });
+    let left_out = plan
+        .left_out
+        .iter()
+        .map(|one| LeftOutBody { secret_name: one.name.as_str(), reason: one.why.as_str() });
     let body = PlanBody {
         request_id,
         plan_digest: &plan.digest,
@@ -136,7 +148,16 @@ impl Action for PlanRotationCampaign {
         service: Service::Kms,
         access: EventAccess::Read,
         right: "kms:PlanRotationCampaign",
-        clear: &["Canary", "MaxFailures", "NamePrefix", "PauseSeconds", "Tags", "WaveSize", "Windows"],
+        clear: &[
+            "AllSecrets",
+            "Canary",
+            "MaxFailures",
+            "NamePrefix",
+            "PauseSeconds",
+            "Tags",
+            "WaveSize",
+            "Windows",
+        ],
     };
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
@@ -182,6 +203,7 @@ impl Action for StartRotationCampaign {
         access: EventAccess::Write,
         right: "kms:StartRotationCampaign",
         clear: &[
+            "AllSecrets",
             "CampaignId",
             "Canary",
             "MaxFailures",

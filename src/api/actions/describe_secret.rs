@@ -10,7 +10,6 @@ use crate::identity::Caller;
 use crate::model::{
     Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag, Timestamp, VersionStage,
 };
-use crate::rotation::schedule::overdue_seconds;
 
 /// The metadata of a secret.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ impl RotationFields {
     /// The same, and how long a rotation has been due.
     fn described(record: &SecretRecord, now: Timestamp) -> Option<Self> {
         let fields = Self::of(record)?;
-        Some(Self { rotation_overdue_seconds: overdue_seconds(record, now), ..fields })
+        Some(Self { rotation_overdue_seconds: record.overdue_seconds(now), ..fields })
     }
 }
 
@@ -82,7 +81,7 @@ pub(super) fn extended_config(record: &SecretRecord) -> Option<String> {
 
 /// Whether a rotation of the secret is going on of which nobody can say which
 /// version is in force.
-pub(super) async fn is_in_doubt(services: &Services, record: &SecretRecord) -> Result<bool, ApiError> {
+async fn is_in_doubt(services: &Services, record: &SecretRecord) -> Result<bool, ApiError> {
     // Only then can there be one, and only then is the store asked.
     let pending = record.at_stage(&VersionStage::Pending).is_some();
     Ok(pending && services.rotations.is_in_doubt(record).await?)

@@ -133,16 +133,18 @@ impl Action for ListRotationEvents {
                 _ if !whole => false,
                 Some(known) => *known,
                 None => {
-                    // A secret that is gone has no tags, but its name may be denied.
-                    let entry = match vault.find(name).await {
-                        Ok(entry) => Some(entry),
-                        Err(VaultError::NotFound) => None,
-                        Err(error) => return Err(error.into()),
-                    };
-                    let tags = entry.as_ref().map_or(&[][..], |entry| &entry.record.tags);
                     let resource = Arn::secret(vault.region(), vault.account(), name);
                     let question = Question { action: Self::SPEC.right, resource };
-                    let hide = circumstances.hide(caller, &question, tags);
+                    let hide = match vault.find(name).await {
+                        Ok(entry) => circumstances.hide(caller, &question, &entry.record.tags),
+                        // A secret that is gone has no tags, but its name may be denied.
+                        Err(VaultError::NotFound) => circumstances.hide(caller, &question, &[]),
+                        Err(error @ VaultError::Altered(_)) => {
+                            tracing::error!(secret = %name, error = ?error, "events are hidden: the secret cannot be read");
+                            true
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
                     hidden.insert(name.clone(), hide);
                     hide
                 }

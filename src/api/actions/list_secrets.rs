@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
-use super::describe_secret::{Tags, is_in_doubt};
+use super::describe_secret::Tags;
 use super::input::Page;
 use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::{Access, EventAccess};
 use crate::identity::Caller;
-use crate::model::{RequestId, SecretName};
+use crate::model::{RequestId, SecretName, SecretRecord, VersionStage};
+use crate::vault::VaultError;
 
 /// A page of secrets, without values.
 #[derive(Debug)]
@@ -48,6 +49,22 @@ struct One<'a> {
     rotation_in_doubt: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Tags<'a>>,
+}
+
+/// Whether nobody knows which version is in force: also where the row that
+/// would say it was altered, which keeps none of the other secrets.
+async fn doubt(services: &Services, record: &SecretRecord) -> Result<bool, ApiError> {
+    if record.at_stage(&VersionStage::Pending).is_none() {
+        return Ok(false);
+    }
+    match services.rotations.is_in_doubt(record).await {
+        Ok(doubt) => Ok(doubt),
+        Err(error @ VaultError::Altered(_)) => {
+            tracing::error!(secret = %record.name, error = ?error, "the rotation of a secret cannot be read");
+            Ok(true)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Action for ListSecrets {
@@ -89,7 +106,7 @@ impl Action for ListSecrets {
                 create_time: record.created.to_string(),
                 update_time: record.updated.to_string(),
                 planned_delete_time: record.planned_delete.map(|t| t.to_string()),
-                rotation_in_doubt: is_in_doubt(services, record).await?,
+                rotation_in_doubt: doubt(services, record).await?,
                 tags: self.fetch_tags.then(|| Tags::of(&record.tags)),
             });
         }

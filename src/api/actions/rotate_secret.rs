@@ -94,8 +94,12 @@ impl Action for RotateSecret {
     }
 
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
-        let resource = asking.secret(&self.name);
-        vec![Question { action: Self::SPEC.right, resource }]
+        let mut questions = vec![Question { action: Self::SPEC.right, resource: asking.secret(&self.name) }];
+        // Who may have a value made up may not therefore set one that they know.
+        if self.data.is_some() {
+            questions.push(Question { action: "kms:PutSecretValue", resource: asking.secret(&self.name) });
+        }
+        questions
     }
 
     fn secret(&self) -> Option<&SecretName> {

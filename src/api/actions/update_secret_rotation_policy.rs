@@ -67,17 +67,21 @@ impl Action for UpdateSecretRotationPolicy {
                     return Err(VaultError::Rotating);
                 }
                 record.schedule.failures = 0;
-                record.schedule.missed = None;
                 match self.interval {
                     None => {
                         record.schedule.automatic = AutomaticRotation::Disabled;
                         record.schedule.next = None;
                     }
                     Some(interval) => {
+                        // The same policy once more makes nothing less overdue.
+                        let is_new = record.schedule.automatic == AutomaticRotation::Disabled
+                            || record.schedule.interval != Some(interval);
+                        if is_new {
+                            record.schedule.since = Some(now);
+                        }
                         record.schedule.automatic = AutomaticRotation::Enabled;
                         record.schedule.interval = Some(interval);
                         record.schedule.next = next_rotation(record, now);
-                        record.schedule.since = Some(now);
                     }
                 }
                 Ok(())

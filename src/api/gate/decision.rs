@@ -240,8 +240,8 @@ fn is_allowed(call: &Call, caller: &Caller, action: &str, resource: &Arn, tags: 
 impl Gate {
     /// Decides `right` on every secret that a call selects, each by itself and
     /// by its own tags, so that a deny on one of them holds whatever is allowed
-    /// on the rest. The names of those that are denied are shown only to who may
-    /// list all secrets.
+    /// on the rest. Those that are denied are there only for who may list all
+    /// secrets: others do not learn how many there are either.
     pub(super) async fn choose(
         &self,
         call: &Call,
@@ -259,7 +259,9 @@ impl Gate {
             for secret in records.into_iter().filter(|secret| selector.takes(secret)) {
                 let resource = Arn::secret(region, account, &secret.name);
                 let permitted = is_allowed(call, caller, right, &resource, &secret.tags);
-                chosen.push(Candidate { shown: permitted || lists, permitted, secret });
+                if permitted || lists {
+                    chosen.push(Candidate { permitted, secret });
+                }
             }
         }
         Ok(chosen)

@@ -26,7 +26,7 @@ pub(super) struct Member {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct LeftOut {
-    pub(super) secret_name: Option<String>,
+    pub(super) secret_name: String,
     pub(super) reason: String,
 }
 

@@ -56,7 +56,7 @@ Examples:
     Plan(Course),
     /// Have a campaign go on that is paused or halted
     ///
-    /// The failures so far are accepted; what has failed is not tried again.
+    /// After a halt the failures so far are accepted; what has failed is not tried again.
     #[command(after_long_help = "\
 Example:
   strongroom rotate resume 2024-06-web")]
@@ -76,11 +76,14 @@ struct Named {
 #[derive(Debug, Args)]
 struct Course {
     /// Secrets whose names begin so
-    #[arg(long, value_name = "PREFIX", required_unless_present = "tag")]
+    #[arg(long, value_name = "PREFIX", required_unless_present_any = ["all", "tag"])]
     prefix: Option<String>,
     /// Secrets that carry this tag; given several times, those that carry all
     #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
     tag: Vec<(String, String)>,
+    /// All secrets
+    #[arg(long, conflicts_with_all = ["prefix", "tag"])]
+    all: bool,
     /// Secrets in the first wave, one failure of which halts the campaign; 0 for no such wave
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     canary: u32,
@@ -150,7 +153,7 @@ impl Course {
     fn query(&self) -> Vec<(&'static str, String)> {
         let tags = self.tag.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value }));
         let windows = self.window.iter().map(ToString::to_string);
-        vec![
+        let mut query = vec![
             ("NamePrefix", self.prefix.clone().unwrap_or_default()),
             ("Tags", tags.collect::<serde_json::Value>().to_string()),
             ("Canary", self.canary.to_string()),
@@ -158,7 +161,11 @@ impl Course {
             ("MaxFailures", self.max_failures.to_string()),
             ("Windows", windows.collect::<serde_json::Value>().to_string()),
             ("PauseSeconds", self.pause.to_string()),
-        ]
+        ];
+        if self.all {
+            query.push(("AllSecrets", true.to_string()));
+        }
+        query
     }
 }
 
@@ -247,10 +254,8 @@ async fn start(args: &StartArgs, connection: &Connection, output: &mut Output) -
         Some(id) => id.clone(),
         None => new_id()?,
     };
-    // A repetition is told by its id; what it has begun is not in the plan any more.
-    if args.id.is_none() {
-        query.push(("PlanDigest", plan.plan_digest.clone()));
-    }
+    // The vault does not look at it in a repetition, which it tells by the id.
+    query.push(("PlanDigest", plan.plan_digest.clone()));
     query.push(("CampaignId", id.to_string()));
     let answer = connection.call("StartRotationCampaign", &borrowed(&query), &[]).await?;
     if args.watch {

@@ -28,14 +28,8 @@ pub(super) fn plan(plan: &Plan, output: &mut Output) -> Result<(), CliError> {
         }
         output.table(&table)?;
     }
-    let hidden = plan.left_out.iter().filter(|one| one.secret_name.is_none()).count();
     for one in &plan.left_out {
-        if let Some(name) = &one.secret_name {
-            output.line(&format!("left out: {name}, {}", in_words(&one.reason)))?;
-        }
-    }
-    if hidden > 0 {
-        output.line(&format!("left out: {hidden} more that you may not rotate"))?;
+        output.line(&format!("left out: {}, {}", one.secret_name, in_words(&one.reason)))?;
     }
     let sizes: Vec<String> = plan.waves.iter().map(ToString::to_string).collect();
     let waves = match sizes.len() {
@@ -141,7 +135,7 @@ mod tests {
                 {"SecretName": "b", "InstanceId": "i-1", "Wave": 2},
                 {"SecretName": "c", "InstanceId": "i-2", "Wave": 2},
             ],
-            "LeftOut": [{"SecretName": "d", "Reason": "InDeletion"}, {"Reason": "NotPermitted"}],
+            "LeftOut": [{"SecretName": "d", "Reason": "InDeletion"}, {"SecretName": "e", "Reason": "NotPermitted"}],
         }))
         .unwrap();
         let (mut output, stdout, _) = captured::output(Form::People, false);
@@ -149,7 +143,7 @@ mod tests {
         assert_eq!(
             stdout.text(),
             "WAVE  SECRET  INSTANCE\n1     a       i-1\n2     b       i-1\n2     c       i-2\n\
-             left out: d, scheduled for deletion\nleft out: 1 more that you may not rotate\n\
+             left out: d, scheduled for deletion\nleft out: e, you may not rotate it\n\
              3 secrets to rotate in 2 waves of 1, 2; 2 left out\n"
         );
     }

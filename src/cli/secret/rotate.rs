@@ -127,14 +127,12 @@ pub(super) async fn run(
         return Ok(output.answer(&answer.body)?);
     }
     output.line(&format!("the rotation of {name} to version {version} has begun"))?;
-    Ok(output.line(&how_to_follow(name, &version))?)
+    Ok(output.line(&how_to_follow(name))?)
 }
 
-fn how_to_follow(name: &SecretName, version: &VersionId) -> String {
-    format!(
-        "to follow it: strongroom secret rotate {name} --version-id {version} --wait\n\
-         to see later what became of it: strongroom secret rotations {name}"
-    )
+/// Never the same command again: after a rotation that failed it would begin another one.
+fn how_to_follow(name: &SecretName) -> String {
+    format!("to see what becomes of it: strongroom secret rotations {name}")
 }
 
 async fn give_up(

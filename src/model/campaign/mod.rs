@@ -180,6 +180,9 @@ pub struct CampaignRecord {
     pub state: CampaignState,
     /// Failures that somebody has accepted by having it go on.
     pub forgiven: u32,
+    /// Whether it is over while rotations of it are still going on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settling: bool,
     /// When it was started.
     pub created: Timestamp,
     /// When its state last changed.

@@ -14,6 +14,7 @@ fn campaign(waves: &[u32], failures: Amount, canary: u32) -> CampaignRecord {
         wave_over: None,
         state: CampaignState::Running,
         forgiven: 0,
+        settling: false,
         created: start,
         updated: start,
         revision: 1,

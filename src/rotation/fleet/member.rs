@@ -45,9 +45,21 @@ impl Rotations {
                 return None;
             }
             let wave = live.record.wave;
-            live.member(position).filter(|m| m.state == MemberState::Waiting && m.wave == wave)?.clone()
+            let member = live.member(position);
+            let member = member.filter(|m| m.state == MemberState::Waiting && m.wave == wave)?.clone();
+            live.beginning.insert(position);
+            member
         };
-        let begun = self.begin_rotation_of(&member).await.unwrap_or_else(|error| {
+        let rotation = self.begin_wanted(&member).await;
+        if let Some(live) = self.campaigns_live().by_id.get_mut(campaign) {
+            live.beginning.remove(&position);
+        }
+        rotation.filter(|rotation| !rotation.state.is_over())
+    }
+
+    async fn begin_wanted(&self, member: &MemberRecord) -> Option<RotationRecord> {
+        let (campaign, position) = (&member.campaign, member.position);
+        let begun = self.begin_rotation_of(member).await.unwrap_or_else(|error| {
             tracing::error!(campaign = %campaign, secret = %member.name, error = ?error, "begin a member of a campaign");
             Begun::Later(reason("NotBegun", "The vault could not begin the rotation: its log says why."))
         });
@@ -61,11 +73,11 @@ impl Rotations {
                 (MemberState::Failed, Some(why), None)
             }
         };
-        if let Err(error) = self.settle(&member, state, why).await {
+        if let Err(error) = self.settle(member, state, why).await {
             // The row still says that it waits: it is found to be begun at the next try.
             tracing::error!(campaign = %campaign, secret = %member.name, error = ?error, "store a member of a campaign");
         }
-        rotation.filter(|rotation| !rotation.state.is_over())
+        rotation
     }
 
     fn is_last_try(&self, campaign: &CampaignId, position: u32) -> bool {

@@ -89,6 +89,8 @@ struct Live {
     ended: BTreeSet<SecretId>,
     looked: Option<Timestamp>,
     later: HashMap<u32, Later>,
+    /// Places of members whose rotations are being begun.
+    beginning: BTreeSet<u32>,
 }
 
 /// A member that could not be begun yet.
@@ -100,11 +102,18 @@ struct Later {
 
 impl Live {
     fn new(record: CampaignRecord, members: Vec<MemberRecord>) -> Self {
-        Self { record, members, ended: BTreeSet::new(), looked: None, later: HashMap::new() }
+        let (ended, beginning) = (BTreeSet::new(), BTreeSet::new());
+        Self { record, members, ended, looked: None, later: HashMap::new(), beginning }
     }
 
     fn decide(&self, now: Timestamp) -> Decision {
         decide(&self.record, &count(self.record.waves.len(), &self.members), now)
+    }
+
+    /// Whether rotations of it are going on.
+    fn is_at_work(&self) -> bool {
+        let open = |m: &MemberRecord| matches!(m.state, MemberState::Begun | MemberState::Stuck);
+        !self.beginning.is_empty() || self.members.iter().any(open)
     }
 
     fn member(&mut self, position: u32) -> Option<&mut MemberRecord> {
@@ -136,9 +145,15 @@ impl Rotations {
     pub async fn in_campaigns(&self) -> Result<BTreeSet<SecretId>, VaultError> {
         self.load_campaigns().await?;
         let campaigns = self.campaigns_live();
-        let members = campaigns.by_id.values().flat_map(|live| &live.members);
-        let open = members.filter(|member| matches!(member.state, MemberState::Waiting | MemberState::Begun));
-        Ok(open.map(|member| member.secret.clone()).collect())
+        let members = campaigns.by_id.values().flat_map(|live| {
+            let begins = !live.record.state.is_over();
+            live.members.iter().filter(move |member| match member.state {
+                MemberState::Waiting => begins,
+                MemberState::Begun => true,
+                MemberState::Stuck | MemberState::Done | MemberState::Failed | MemberState::Skipped => false,
+            })
+        });
+        Ok(members.map(|member| member.secret.clone()).collect())
     }
 
     /// Starts a campaign over these secrets, in this order. The same once more
@@ -178,6 +193,7 @@ impl Rotations {
             wave_over: None,
             state: CampaignState::Running,
             forgiven: 0,
+            settling: false,
             created: now,
             updated: now,
             revision: 1,
@@ -226,7 +242,8 @@ impl Rotations {
             }
             self.change_campaign(id, |live| {
                 live.record.state = wanted;
-                if order == Order::Resume {
+                // Who pauses a campaign has not accepted what failed in it.
+                if order == Order::Resume && known.state == CampaignState::Halted {
                     let counts = count(live.record.waves.len(), &live.members);
                     live.record.forgiven = counts.iter().map(|count| count.troubled()).sum();
                 }
@@ -237,7 +254,8 @@ impl Rotations {
         changed.ok_or(CampaignError::NotFound)
     }
 
-    /// Changes a live campaign's own row; what is over is forgotten.
+    /// Changes a live campaign's own row; what is over is forgotten when nothing
+    /// of it is going on any more.
     async fn change_campaign(
         &self,
         id: &CampaignId,
@@ -249,6 +267,7 @@ impl Rotations {
             let Some(live) = campaigns.by_id.get_mut(id) else { return Ok(None) };
             let before = live.record.clone();
             change(live);
+            live.record.settling = live.record.state.is_over() && live.is_at_work();
             live.record.updated = now;
             live.record.revision = before.revision.saturating_add(1);
             // It counts once it is durable.
@@ -258,7 +277,7 @@ impl Rotations {
         let row = self.campaign_change(&after, Some(before.revision))?;
         self.vault.store().commit(vec![row]).await?;
         let mut campaigns = self.campaigns_live();
-        if after.state.is_over() {
+        if after.state.is_over() && !after.settling {
             campaigns.by_id.remove(id);
         } else if let Some(live) = campaigns.by_id.get_mut(id) {
             live.record = after.clone();
@@ -281,6 +300,12 @@ impl Rotations {
 
     async fn campaign_round(&self, id: &CampaignId) -> Result<(), VaultError> {
         self.look_after_members(id).await?;
+        let is_settled = |live: &Live| live.record.state.is_over() && !live.is_at_work();
+        if self.campaigns_live().by_id.get(id).is_some_and(is_settled) {
+            let _changing = self.fleet.changing.lock().await;
+            self.change_campaign(id, |_| {}).await?;
+            return Ok(());
+        }
         loop {
             let now = self.vault.now();
             let decision = match self.campaigns_live().by_id.get(id) {

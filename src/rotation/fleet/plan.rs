@@ -37,8 +37,8 @@ impl Why {
 /// A secret that was chosen and is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its name; absent when the caller may not learn it.
-    pub name: Option<SecretName>,
+    /// Its name.
+    pub name: SecretName,
     /// Why.
     pub why: Why,
 }
@@ -50,8 +50,6 @@ pub struct Candidate {
     pub secret: SecretRecord,
     /// Whether the caller may rotate it.
     pub permitted: bool,
-    /// Whether the caller may learn that it exists.
-    pub shown: bool,
 }
 
 /// What a campaign would do.
@@ -78,8 +76,7 @@ impl Plan {
             match refusal(&candidate, taken) {
                 None => members.push(candidate.secret),
                 Some(why) => {
-                    let name = candidate.shown.then_some(candidate.secret.name);
-                    left_out.push(LeftOut { name, why });
+                    left_out.push(LeftOut { name: candidate.secret.name, why });
                 }
             }
         }

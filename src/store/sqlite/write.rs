@@ -133,7 +133,7 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             one_row(execute(transaction, sql, params![secret.as_str(), version.as_str()])?)
         }
         Change::PutCampaign { record, row, expect } => {
-            let (id, over) = (record.id.as_str(), record.state.is_over());
+            let (id, over) = (record.id.as_str(), record.state.is_over() && !record.settling);
             let revision = integer(record.revision);
             let done = match expect {
                 None => execute(

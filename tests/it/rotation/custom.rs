@@ -6,6 +6,7 @@ use strongroom_fixtures::emulator::{Fault, FaultKind, Instance, Os};
 
 use super::traces::{files, forms};
 use super::{Credential, Kind, NAME, USER, World};
+use crate::harness::{policy, secret_arn};
 
 /// What a person might choose: short enough to be found from its hash.
 const CHOSEN: &str = "Chosen-Horse-9x";
@@ -64,6 +65,25 @@ async fn a_value_that_the_caller_chose_is_put_in_force_and_repeating_it_is_the_s
             listed["Rotations"].as_array().unwrap().iter().map(|one| &one["CustomValue"]).collect();
         assert_eq!(custom, [false, true, true]);
     }
+}
+
+#[tokio::test]
+async fn who_may_only_rotate_does_not_choose_the_value() {
+    let world = World::new(Kind::Password).await;
+    let rotates = policy("Allow", &["kms:RotateSecret"], &[&secret_arn(NAME)]);
+    let user = world.appliance.user_with(std::slice::from_ref(&rotates)).await;
+    let (in_force, other) = (world.current(NAME).await, chosen(Kind::Password));
+    for value in [in_force, other] {
+        let refused = user.refused("RotateSecret", &asked("v2", &value.text())).await;
+        assert_eq!(refused.0, 403, "{refused:?}");
+    }
+    assert!(world.rows().is_empty());
+    user.ok("RotateSecret", &[("SecretName", NAME), ("VersionId", "v2")]).await;
+    assert_eq!(world.over("v2").await.state, "Done");
+    let puts = policy("Allow", &["kms:PutSecretValue"], &[&secret_arn(NAME)]);
+    let both = world.appliance.user_with(&[rotates, puts]).await;
+    both.ok("RotateSecret", &asked("v3", &chosen(Kind::Password).text())).await;
+    assert_eq!(world.over("v3").await.state, "Done");
 }
 
 #[tokio::test]
