@@ -50,9 +50,13 @@ $script:KeySeconds = 900
 # The vault relies on a key for ten minutes from when it hears of it, so one
 # that has less than eleven to live is not told of again.
 $script:KeySecondsLeft = 660
-# By how much a password must have been set after this script did for somebody
-# else to have set it.
-$script:OutsideSeconds = 60
+# The age of a password is told in whole seconds, so the moment of its setting
+# is seen to move by this much.
+$script:AgeSlack = 2
+# After this long a file that was to become a key never will.
+$script:LeftoverHours = 24
+# What the request says of itself, for an answer after everything else failed.
+$script:Asked = @{ op = $null; rid = $null }
 
 # ---------------------------------------------------------------------------
 # Compiled parts. C# 5, which is what Windows PowerShell compiles.
@@ -155,7 +159,7 @@ namespace Strongroom {
         public static Func<byte[], byte[]> Protect = WindowsProtect;
         public static Func<byte[], byte[]> Unprotect = WindowsUnprotect;
         public static Func<string, char[], int> SetPassword = WindowsSetPassword;
-        public static Func<string, char[], int> TryPassword = WindowsTryPassword;
+        public static Func<string, char[], long, int> TryPassword = WindowsTryPassword;
         public static Func<string, string, int> Replace = WindowsReplace;
 
         [StructLayout(LayoutKind.Sequential)]
@@ -178,6 +182,8 @@ namespace Strongroom {
         private static extern int NetApiBufferFree(IntPtr buffer);
         [DllImport("advapi32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
         private static extern bool LogonUserW(string user, string domain, IntPtr password, int type, int provider, out IntPtr token);
+        [DllImport("advapi32.dll")]
+        private static extern bool GetTokenInformation(IntPtr token, int kind, IntPtr buffer, int size, out int needed);
         [DllImport("kernel32.dll")]
         private static extern bool CloseHandle(IntPtr handle);
         [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
@@ -196,10 +202,24 @@ namespace Strongroom {
             if (error != 0) return new long[] { error, 0, 0, 0, 0, 0 };
             try {
                 UserInfo4 info = (UserInfo4)Marshal.PtrToStructure(buffer, typeof(UserInfo4));
-                int parts = Marshal.ReadByte(info.Sid, 1);
-                long rid = (uint)Marshal.ReadInt32(info.Sid, 8 + 4 * (parts - 1));
-                return new long[] { 0, info.Flags, info.Expires, info.PasswordAge, info.PasswordExpired, rid };
+                return new long[] { 0, info.Flags, info.Expires, info.PasswordAge, info.PasswordExpired, LastPart(info.Sid) };
             } finally { NetApiBufferFree(buffer); }
+        }
+
+        private static long LastPart(IntPtr sid) {
+            int parts = Marshal.ReadByte(sid, 1);
+            return (uint)Marshal.ReadInt32(sid, 8 + 4 * (parts - 1));
+        }
+
+        // The RID of whom a token is for; -1 where Windows does not tell.
+        private static long TokenRid(IntPtr token) {
+            const int User = 1, Size = 256;
+            IntPtr buffer = Marshal.AllocHGlobal(Size);
+            try {
+                int needed;
+                if (!GetTokenInformation(token, User, buffer, Size, out needed)) return -1;
+                return LastPart(Marshal.ReadIntPtr(buffer));
+            } finally { Marshal.FreeHGlobal(buffer); }
         }
 
         // A copy of the characters, with a final zero, outside the managed heap.
@@ -224,12 +244,14 @@ namespace Strongroom {
             } finally { Wipe(copy, password.Length); }
         }
 
-        private static int WindowsTryPassword(string user, char[] password) {
+        // -1 where another account was logged on: Windows lets in as guest whom
+        // it does not know, whatever the password.
+        private static int WindowsTryPassword(string user, char[] password, long rid) {
             IntPtr copy = Copy(password), token = IntPtr.Zero;
             try {
                 if (!LogonUserW(user, ".", copy, 3, 0, out token)) return Marshal.GetLastWin32Error();
-                CloseHandle(token);
-                return 0;
+                try { return TokenRid(token) == rid ? 0 : -1; }
+                finally { CloseHandle(token); }
             } finally { Wipe(copy, password.Length); }
         }
 
@@ -367,7 +389,7 @@ namespace Strongroom {
         private Candidate(char[] password, string tokenDigest) { this.password = password; TokenDigest = tokenDigest; }
 
         public int Put(string user) { return Native.SetPassword(user, password); }
-        public int Test(string user) { return Native.TryPassword(user, password); }
+        public int Test(string user, long rid) { return Native.TryPassword(user, password, rid); }
         public void Dispose() { Array.Clear(password, 0, password.Length); }
 
         // Null where it was not sealed to this key for this purpose.
@@ -585,6 +607,17 @@ function Get-AccountFacts([string] $User) {
     return $facts
 }
 
+# Has the account database written to disk, which Windows else does when it
+# finds the time.
+function Save-Accounts {
+    $base = [Microsoft.Win32.RegistryKey]::OpenBaseKey('LocalMachine', 'Registry64')
+    try {
+        $key = $base.OpenSubKey('SAM')
+        if ($null -eq $key) { throw 'there is no account database' }
+        try { $key.Flush() } finally { $key.Dispose() }
+    } finally { $base.Dispose() }
+}
+
 # ---------------------------------------------------------------------------
 # Files
 # ---------------------------------------------------------------------------
@@ -674,6 +707,7 @@ function ConvertTo-Journal([string] $Json) {
     }
     if ($rotation.reached -notin 'prepared', 'begun', 'applied', 'restored', 'finalized') { throw 'not a journal' }
     $rotation.fenced = (Get-Part $last 'fenced') -eq $true
+    $rotation.held = (Get-Part $last 'held') -eq $true -or $rotation.reached -in 'applied', 'finalized'
     $journal.rotation = $rotation
     return $journal
 }
@@ -744,9 +778,16 @@ function New-Key([hashtable] $Run) {
 function Remove-Key([string] $Path) { try { [IO.File]::Delete($Path) } catch { $null = $_ } }
 
 function Remove-DeadKeys([hashtable] $Run) {
-    foreach ($path in [IO.Directory]::GetFiles($Run.folder, '*.key')) {
-        $key = Read-Key $path
-        if ($null -eq $key) { Remove-Key $path } else { $key.pair.Dispose() }
+    foreach ($path in [IO.Directory]::GetFiles($Run.folder)) {
+        # One that cannot be read now may be read by the next run.
+        try {
+            if ($path.EndsWith('.key')) {
+                $key = Read-Key $path
+                if ($null -eq $key) { Remove-Key $path } else { $key.pair.Dispose() }
+            } elseif ($path.EndsWith('.key.new') -and [IO.File]::GetLastWriteTimeUtc($path).AddHours($script:LeftoverHours) -lt [DateTime]::UtcNow) {
+                Remove-Key $path
+            }
+        } catch { $null = $_ }
     }
 }
 
@@ -754,9 +795,11 @@ function Remove-DeadKeys([hashtable] $Run) {
 # Request and answer
 # ---------------------------------------------------------------------------
 
+# Without the compiled part, so that a request is known before that is made.
 function ConvertFrom-Base64Url([object] $Text) {
     if ($Text -isnot [string] -or $Text -cnotmatch '^[A-Za-z0-9_-]+\z') { return $null }
-    return , [Strongroom.Text]::Base64Url($Text)
+    $padded = $Text.Replace('-', '+').Replace('_', '/') + '=' * ((4 - $Text.Length % 4) % 4)
+    try { return , [Convert]::FromBase64String($padded) } catch { return $null }
 }
 
 # Reads and checks a request: a hashtable whose member "bad" says what is wrong.
@@ -795,7 +838,7 @@ function Read-Request([string] $Encoded) {
 }
 
 function New-Report {
-    return @{ code = 'ok'; changed = $false; final = $false; live = 'unknown'; warn = @(); detail = $null; key = $null; facts = $null }
+    return @{ code = 'ok'; changed = $false; final = $false; live = 'unknown'; warn = @(); detail = $null; key = $null; facts = $null; proof = $null }
 }
 
 function Set-Failure([hashtable] $Run, [string] $Code, [string] $Detail) {
@@ -813,6 +856,7 @@ function ConvertTo-Line([hashtable] $Run) {
         $phase = if ($own.fenced) { 'fenced' } else { $own.reached }
         if ($report.live -eq 'new' -and $own.new -ne '') { $proof = @{ token_sha256 = $own.new } }
     }
+    if ($report.live -eq 'new' -and $null -ne $report.proof) { $proof = @{ token_sha256 = $report.proof } }
     $line = [ordered] @{
         strongroom = 1; op = $request.op; rid = $request.rid; gen = $request.gen; att = $request.att
         plugin = $script:PluginVersion; ok = $report.code -in 'ok', 'already'; code = $report.code
@@ -860,23 +904,37 @@ function Get-Reached([hashtable] $Run) {
     return $own.reached
 }
 
-# Somebody else has set the password since this script did.
+# Somebody else has set the password since this script did. While this rotation
+# is begun it may have been this script.
 function Test-ChangedOutside([hashtable] $Run) {
     $set = $Run.account.last_set
-    return $null -ne $set -and $null -ne $Run.journal.last_set -and $set -gt $Run.journal.last_set + $script:OutsideSeconds
+    if ($null -eq $set -or $null -eq $Run.journal.last_set -or (Get-Reached $Run) -eq 'begun') { return $false }
+    return [Math]::Abs([long] $set - [long] $Run.journal.last_set) -gt $script:AgeSlack
 }
 
-# What is in force, by the journal alone.
+# Whether a later rotation, or another of the same generation, is in the journal.
+function Test-Overtaken([hashtable] $Run) {
+    $last = $Run.journal.rotation
+    return $null -eq (Get-Own $Run) -and $null -ne $last -and $last.gen -ge $Run.request.gen
+}
+
+# What is in force, by the journal alone. That "other" is, only a logon can show.
 function Get-Live([hashtable] $Run) {
-    $reached = Get-Reached $Run
-    if ($reached -eq '') {
-        $last = $Run.journal.rotation
-        if ($Run.doubtful -or ($null -ne $last -and $last.gen -gt $Run.request.gen)) { return 'unknown' }
+    $own = Get-Own $Run
+    if ($null -eq $own) {
+        # Where it is asked after, or given up, it may have been applied and the
+        # journal lost since.
+        $asks = $Run.request.op -in 'status', 'verify', 'fence'
+        $newer = $null -ne $Run.journal.rotation -and $Run.journal.rotation.gen -gt $Run.request.gen
+        if ($asks -or $newer -or $Run.doubtful) { return 'unknown' }
         return 'old'
     }
-    if ($reached -eq 'applied' -and (Test-ChangedOutside $Run)) { return 'other' }
-    if ($reached -in 'applied', 'finalized') { return 'new' }
-    if ($reached -eq 'begun') { return 'unknown' }
+    if ($own.reached -eq 'applied' -and (Test-ChangedOutside $Run)) { return 'unknown' }
+    if ($own.reached -in 'applied', 'finalized') { return 'new' }
+    if ($own.reached -eq 'begun') { return 'unknown' }
+    # "restored" is written only when there is no doubt, or a logon ended it.
+    if ($own.reached -eq 'restored') { return $(if ($own.held) { 'other' } else { 'old' }) }
+    if ($Run.doubtful) { return 'unknown' }
     return 'old'
 }
 
@@ -913,13 +971,17 @@ function Set-Rotation([hashtable] $Run, [string] $Reached, [string] $New) {
     $Run.journal.rotation = @{
         user = $Run.request.user; kind = 'password'; gen = $Run.request.gen; rid = $Run.request.rid
         reached = $Reached; fenced = ($null -ne $own -and $own.fenced); new = $New
+        held = ($Reached -eq 'applied' -or ($null -ne $own -and $own.held))
         begun = $(if ($null -ne $own) { $own.begun } else { $now }); settled = $now
     }
 }
 
 function Set-Applied([hashtable] $Run, [string] $Digest) {
+    # The journal must not outlast a loss of power that the password does not.
+    try { $null = Save-Accounts } catch { $Run.report.warn += 'accounts_not_flushed' }
     Set-Rotation $Run 'applied' $Digest
-    $Run.journal.last_set = Get-Now
+    $Run.account = Get-AccountFacts $Run.request.user
+    $Run.journal.last_set = $Run.account.last_set
     Save-OrWarn $Run
     $Run.report.live = 'new'
 }
@@ -951,7 +1013,9 @@ function Get-SetCode([int] $Problem) {
 # Restrictions are told to those only who know the password; a lockout says
 # nothing of it.
 function Test-Candidate([hashtable] $Run, [object] $Candidate) {
-    $problem = $Candidate.Test($Run.request.user)
+    $account = $Run.account
+    if ($account.domain_controller -or $account.problem -ne 0 -or $null -eq $account.rid) { return 'unsaid' }
+    $problem = $Candidate.Test($Run.request.user, $account.rid)
     if ($problem -eq 1326) { return 'no' }
     if ($problem -eq 0) { return 'yes' }
     if ($problem -in 1330, 1331, 1327, 1328, 1385, 1907, 1793) { $Run.report.warn += 'logon_restricted'; return 'yes' }
@@ -995,21 +1059,28 @@ function Deny-AfterDoubt([hashtable] $Run, [object] $Candidate, [bool] $Doubtful
         if ($match -eq 'unsaid') { Set-Failure $Run $Code $Detail; $Run.report.live = 'unknown'; return }
     }
     Deny-Change $Run $Code $Detail
+    # That was tried, whatever the journal lacks.
+    if ($Doubtful -and $null -eq (Get-Own $Run)) { $Run.report.live = 'old' }
 }
 
+# Gives a key also where nothing may be changed any more: what is in force is
+# then found out with a password sealed to it.
 function Invoke-Prepare([hashtable] $Run) {
-    if (Test-Shut $Run) { return }
-    $obstacle = Get-Obstacle $Run
-    if ($null -ne $obstacle) {
-        if ((Get-Reached $Run) -in 'begun', 'applied') { Set-Failure $Run $obstacle 'found while getting ready'; return }
-        Deny-Change $Run $obstacle 'found while getting ready'
-        return
+    $obstacle = $null
+    $shut = Test-Shut $Run
+    if (-not $shut) {
+        $obstacle = Get-Obstacle $Run
+        if ($null -ne $obstacle -and -not $Run.doubtful -and (Get-Reached $Run) -notin 'begun', 'applied') {
+            Deny-Change $Run $obstacle 'found while getting ready'
+            return
+        }
+        if ($null -ne $obstacle) { Set-Failure $Run $obstacle 'found while getting ready' }
     }
     Remove-DeadKeys $Run
     $key = Read-Key (Get-KeyPath $Run)
     if ($null -ne $key -and $key.expires -lt (Get-Now) + $script:KeySecondsLeft) { $key.pair.Dispose(); $key = $null }
     if ($null -eq $key) { $key = New-Key $Run }
-    if ((Get-Reached $Run) -eq '') {
+    if (-not $shut -and $null -eq $obstacle -and (Get-Reached $Run) -eq '') {
         Set-Rotation $Run 'prepared' ''
         if (-not (Save-Journal $Run)) { $key.pair.Dispose(); return }
     }
@@ -1022,19 +1093,29 @@ function Invoke-Apply([hashtable] $Run) {
     $own = Get-Own $Run
     if ($null -ne $own -and $own.user -ne $Run.request.user) { Set-Failure $Run 'bad_request' 'this rotation was begun for another user'; return }
     $reached = Get-Reached $Run
-    if ($reached -eq 'applied' -and -not (Test-ChangedOutside $Run)) { $Run.report.code = 'already'; return }
     $candidate = Open-Candidate $Run
     if ($null -eq $candidate) { return }
     try {
         $digest = $candidate.TokenDigest
         if ($null -ne $own -and $own.new -ne '' -and $own.new -cne $digest) { Set-Failure $Run 'bad_request' 'this rotation was begun with another credential'; return }
-        $doubtful = $reached -in 'begun', 'applied'
+        $doubtful = $Run.doubtful -or $null -eq $own -or $reached -eq 'begun'
+        if ($reached -eq 'applied') {
+            $match = Test-Candidate $Run $candidate
+            if ($match -eq 'yes') { Set-Applied $Run $digest; $Run.report.code = 'already'; return }
+            if ($match -eq 'unsaid') {
+                Set-Failure $Run 'verify_failed' 'set before, and a logon does not show whether it is in force'
+                $Run.report.live = 'unknown'
+                return
+            }
+            $own.reached = 'begun'
+        }
         $obstacle = Get-Obstacle $Run
         if ($null -ne $obstacle) { Deny-AfterDoubt $Run $candidate $doubtful $obstacle 'found before the change'; return }
         Set-Rotation $Run 'begun' $digest
         if (-not (Save-Journal $Run)) { return }
         $problem = $candidate.Put($Run.request.user)
-        if ($problem -ne 0) { Deny-AfterDoubt $Run $candidate $doubtful (Get-SetCode $problem) "NetUserSetInfo answered $problem"; return }
+        # Windows may refuse after it has set it.
+        if ($problem -ne 0) { Deny-AfterDoubt $Run $candidate $true (Get-SetCode $problem) "NetUserSetInfo answered $problem"; return }
         $Run.report.changed = $true
         if ((Test-Candidate $Run $candidate) -eq 'yes') { Set-Applied $Run $digest; return }
         Set-Failure $Run 'verify_failed' 'the password was set, and a logon with it does not show that'
@@ -1042,12 +1123,30 @@ function Invoke-Apply([hashtable] $Run) {
     } finally { $candidate.Dispose() }
 }
 
-# Says what is in force: by the journal, and where the password came along and
-# may be in force, by one logon. That mends the journal after a crash.
+# Notes that a logon did not work, and answers what that means.
+function Set-NotInForce([hashtable] $Run) {
+    $own = Get-Own $Run
+    if ($null -eq $own) {
+        $last = $Run.journal.rotation
+        $replaced = (Test-Overtaken $Run) -and $last.reached -notin 'prepared', 'restored'
+        $Run.report.live = if ($replaced) { 'other' } else { 'old' }
+        return
+    }
+    $Run.report.live = if ($own.held) { 'other' } else { 'old' }
+    $next = $own.reached
+    if ($own.reached -eq 'applied') { $next = 'begun' }
+    if (-not $own.held -and ($own.reached -eq 'begun' -or ($own.reached -eq 'prepared' -and $Run.doubtful))) { $next = 'restored' }
+    if ($next -ceq $own.reached) { return }
+    $own.reached = $next
+    $own.settled = Get-Now
+    Save-OrWarn $Run
+}
+
+# Says what is in force: by the journal, and where the password came along, by
+# one logon. That mends the journal after a crash.
 function Invoke-Look([hashtable] $Run) {
     $Run.report.live = Get-Live $Run
-    $reached = Get-Reached $Run
-    if ($null -eq $Run.request.enc -or $reached -in 'prepared', 'restored') { return }
+    if ($null -eq $Run.request.enc) { return }
     $candidate = Open-Candidate $Run
     if ($null -eq $candidate) {
         $Run.report.code = 'ok'
@@ -1057,19 +1156,14 @@ function Invoke-Look([hashtable] $Run) {
     }
     try {
         $match = Test-Candidate $Run $candidate
-        if ($match -eq 'yes') {
-            if ($reached -notin 'applied', 'finalized') { Set-Applied $Run $candidate.TokenDigest }
-            $Run.report.live = 'new'
-        } elseif ($match -eq 'no' -and $reached -eq 'begun') {
-            $Run.journal.rotation.reached = 'restored'
-            $Run.journal.rotation.settled = Get-Now
-            Save-OrWarn $Run
-            $Run.report.live = 'old'
-        } elseif ($match -eq 'no' -and $reached -ne '') {
-            $Run.report.live = 'other'
-        } elseif ($match -eq 'no') {
-            $Run.report.live = 'old'
-        }
+        if ($match -eq 'no') { Set-NotInForce $Run }
+        if ($match -ne 'yes') { return }
+        # What a later rotation wrote down stays.
+        $reached = Get-Reached $Run
+        $mend = $reached -notin 'applied', 'finalized' -or ($reached -eq 'applied' -and (Test-ChangedOutside $Run))
+        if ($mend -and -not (Test-Overtaken $Run)) { Set-Applied $Run $candidate.TokenDigest }
+        $Run.report.live = 'new'
+        $Run.report.proof = $candidate.TokenDigest
     } finally { $candidate.Dispose() }
 }
 
@@ -1103,8 +1197,9 @@ function Invoke-Fence([hashtable] $Run) {
     if (-not (Save-Journal $Run)) { return }
     $Run.report.final = $true
     Invoke-Look $Run
-    # Until it is known what is in force, the key may be needed to find out.
-    if ($Run.report.live -ne 'unknown') { Remove-Key (Get-KeyPath $Run) }
+    # Until it is known what is in force, and written down, the key may be needed
+    # to find out.
+    if ($Run.report.live -ne 'unknown' -and $Run.report.warn -notcontains 'journal_not_written') { Remove-Key (Get-KeyPath $Run) }
 }
 
 function Get-Facts([hashtable] $Run) {
@@ -1129,8 +1224,14 @@ function Get-Answer([string] $Instance, [string] $Encoded) {
         account = $null; folder = $null; locks = @(); doubtful = $false; damaged = $false
     }
     try {
-        try { Import-Types } catch { Set-Failure $run 'tool_missing' 'the compiled part cannot be made: constrained language mode, or a .NET Framework before 4.6'; throw 'said' }
         $run.request = Read-Request $Encoded
+        $script:Asked = $run.request
+        try { Import-Types } catch {
+            # The compiler works with files of its own.
+            if ((Get-FileCode $_.Exception) -eq 'disk_full') { Set-Failure $run 'disk_full' 'no room for making the compiled part'; throw 'said' }
+            Set-Failure $run 'tool_missing' 'the compiled part cannot be made: constrained language mode, or a .NET Framework before 4.6'
+            throw 'said'
+        }
         if ($null -ne $run.request.bad) { Set-Failure $run 'bad_request' $run.request.bad; throw 'said' }
         if ($run.request.inst -cne $Instance) { Set-Failure $run 'wrong_instance' 'the request is for another instance'; throw 'said' }
         if (-not (Test-Elevated)) { Set-Failure $run 'not_root' 'neither SYSTEM nor an administrator'; throw 'said' }
@@ -1177,7 +1278,10 @@ if ($Help -or $Command -ne 'run') {
 try {
     $answer = Get-Answer $Instance $Request
 } catch {
-    $answer = @{ line = '{"strongroom":1,"op":null,"rid":null,"ok":false,"code":"internal","changed":false,"final":false,"live":"unknown"}'; exit = 10 }
+    $code = Get-FileCode $_.Exception
+    $words = foreach ($name in 'op', 'rid') { if ($null -eq $script:Asked[$name]) { 'null' } else { '"' + $script:Asked[$name] + '"' } }
+    $line = '{"strongroom":1,"op":' + $words[0] + ',"rid":' + $words[1] + ',"ok":false,"code":"' + $code + '","changed":false,"final":false,"live":"unknown"}'
+    $answer = @{ line = $line; exit = 10 }
 }
 # Not by way of the pipeline, which would fold a long line.
 [Console]::Out.WriteLine($answer.line)

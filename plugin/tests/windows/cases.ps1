@@ -12,6 +12,7 @@ $script:Account = $null
 $script:InForce = 'none'
 $script:SetAnswer = 0
 $script:TryAnswer = $null
+$script:Flushes = 0
 $script:Passed = 0
 $script:Failed = 0
 
@@ -21,6 +22,7 @@ function Get-SystemName { return 'Stand-in 1' }
 function Test-Elevated { return $script:Elevated }
 function Initialize-Folder { return $script:Folder }
 function Get-AccountFacts([string] $User) { return $script:Account }
+function Save-Accounts { $script:Flushes++ }
 
 Import-Types
 [Strongroom.Native]::Protect = { param([byte[]] $bytes) return , $bytes.Clone() }
@@ -32,7 +34,7 @@ Import-Types
     return $script:SetAnswer
 }
 [Strongroom.Native]::TryPassword = {
-    param($user, $password)
+    param($user, $password, $rid)
     if ($null -ne $script:TryAnswer) { return $script:TryAnswer }
     if ($script:InForce -ceq (-join $password)) { return 0 }
     return 1326
@@ -111,6 +113,7 @@ Test-Case 'a password is sealed, set, proved, and its key deleted' {
     $applied = Send-Request $apply
     Test-Outcome $applied 'ok' 'new' $false
     Test-That ($script:InForce -ceq 'Correct-"Horse\-1') 'another password was set'
+    Test-That ($script:Flushes -gt 0) 'the account database was not flushed'
     Test-That ($applied.exit -eq 0 -and $applied.proof.token_sha256.Length -eq 64) 'no proof'
     Test-Outcome (Send-Request $apply) 'already' 'new' $false
     $verified = Send-Request (New-Request 'verify' 'a' 1)
@@ -181,14 +184,18 @@ Test-Case 'a fence shuts out the rotation' {
 }
 
 Test-Case 'a change from outside is noticed and overcome' {
-    $apply = Add-Seal (New-Request 'apply' 'a' 1) (Send-Request (New-Request 'prepare' 'a' 1)) 'Correct-Horse-1'
+    $prepared = Send-Request (New-Request 'prepare' 'a' 1)
+    $apply = Add-Seal (New-Request 'apply' 'a' 1) $prepared 'Correct-Horse-1'
     Test-Outcome (Send-Request $apply) 'ok' 'new' $false
     $script:InForce = 'by hand'
     $script:Account.last_set = 1100
     $script:Clock = 1200
     $verified = Send-Request (New-Request 'verify' 'a' 1)
-    Test-Outcome $verified 'verify_failed' 'other' $false
+    Test-Outcome $verified 'verify_failed' 'unknown' $false
     Test-That ($verified.warn -contains 'changed_outside') 'it is not said'
+    $status = Add-Seal (New-Request 'status' 'a' 1) $prepared 'Correct-Horse-1'
+    Test-Outcome (Send-Request $status) 'ok' 'other' $false
+    Test-Outcome (Send-Request (New-Request 'status' 'a' 1)) 'ok' 'unknown' $false
     Test-Outcome (Send-Request $apply) 'ok' 'new' $false
 }
 
@@ -212,12 +219,67 @@ Test-Case 'a lock that is held is waited for, and then said' {
     Test-That ($busy.code -eq 'busy' -and $busy.exit -eq 14) "it was $($busy.code)"
 }
 
-Test-Case 'a damaged journal is kept and said' {
+Test-Case 'a damaged journal is kept and said, and leaves a doubt' {
     Set-Content -NoNewline (Join-Path $script:Folder ('0' * 32 + '.json')) '{'
+    Test-Outcome (Send-Request (New-Request 'status' 'a' 1)) 'ok' 'unknown' $false
     $prepared = Send-Request (New-Request 'prepare' 'a' 1)
-    Test-Outcome $prepared 'ok' 'old' $false
+    Test-Outcome $prepared 'ok' 'unknown' $false
     Test-That ($prepared.warn -contains 'journal_damaged') 'it is not said'
     Test-That (Test-Path (Join-Path $script:Folder ('0' * 32 + '.json.damaged'))) 'it is not kept'
+    Test-Outcome (Send-Request (New-Request 'status' 'a' 1)) 'ok' 'unknown' $false
+    $script:InForce = 'Correct-Horse-1'
+    $script:SetAnswer = 2245
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'apply' 'a' 1) $prepared 'Correct-Horse-1')) 'already' 'new' $false
+}
+
+Test-Case 'a lost journal leaves a doubt that a logon ends' {
+    $prepared = Send-Request (New-Request 'prepare' 'a' 1)
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'apply' 'a' 1) $prepared 'Correct-Horse-1')) 'ok' 'new' $false
+    Remove-Item -LiteralPath (Join-Path $script:Folder ('0' * 32 + '.json'))
+    Test-Outcome (Send-Request (New-Request 'verify' 'a' 1)) 'verify_failed' 'unknown' $false
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'status' 'a' 1) $prepared 'Other-Horse-1')) 'ok' 'old' $false
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'fence' 'a' 1) $prepared 'Correct-Horse-1')) 'ok' 'new' $true
+}
+
+Test-Case 'a key is made behind a shut gate so that a password can still be tried' {
+    $prepared = Send-Request (New-Request 'prepare' 'a' 1)
+    $script:TryAnswer = 1909
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'apply' 'a' 1) $prepared 'Correct-Horse-1')) 'verify_failed' 'unknown' $false
+    Test-Outcome (Send-Request (New-Request 'fence' 'a' 1)) 'ok' 'unknown' $true
+    $script:TryAnswer = $null
+    $script:Clock = 5000
+    $prepared = Send-Request (New-Request 'prepare' 'a' 1)
+    Test-Outcome $prepared 'fenced' 'unknown' $true
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'fence' 'a' 1) $prepared 'Correct-Horse-1')) 'ok' 'new' $true
+}
+
+Test-Case 'an apply tries what it set before and sets it again if it is wrong' {
+    $apply = Add-Seal (New-Request 'apply' 'a' 1) (Send-Request (New-Request 'prepare' 'a' 1)) 'Correct-Horse-1'
+    Test-Outcome (Send-Request $apply) 'ok' 'new' $false
+    $script:InForce = 'by hand'
+    $script:TryAnswer = 1909
+    Test-Outcome (Send-Request $apply) 'verify_failed' 'unknown' $false
+    $script:TryAnswer = $null
+    Test-Outcome (Send-Request $apply) 'ok' 'new' $false
+    Test-That ($script:InForce -ceq 'Correct-Horse-1') 'it was not set again'
+}
+
+Test-Case 'a refusal of Windows is believed only if the password does not log on' {
+    $apply = Add-Seal (New-Request 'apply' 'a' 1) (Send-Request (New-Request 'prepare' 'a' 1)) 'Correct-Horse-1'
+    $script:SetAnswer = 2245
+    $script:TryAnswer = 1909
+    Test-Outcome (Send-Request $apply) 'policy_refused' 'unknown' $false
+    $script:TryAnswer = $null
+    Test-Outcome (Send-Request $apply) 'policy_refused' 'old' $true
+}
+
+Test-Case 'a late look leaves the journal of a later rotation alone' {
+    $prepared = Send-Request (New-Request 'prepare' 'a' 1)
+    Test-Outcome (Send-Request (Add-Seal (New-Request 'apply' 'a' 1) $prepared 'Correct-Horse-1')) 'ok' 'new' $false
+    $null = Send-Request (New-Request 'prepare' 'b' 2)
+    $late = Send-Request (Add-Seal (New-Request 'status' 'a' 1) $prepared 'Correct-Horse-1')
+    Test-Outcome $late 'ok' 'new' $false
+    Test-That ($late.facts.journal.gen -eq 2 -and $late.proof.token_sha256.Length -eq 64) 'the journal was overwritten'
 }
 
 Remove-Item -Recurse -Force -LiteralPath $script:Folder

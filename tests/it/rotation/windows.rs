@@ -83,7 +83,7 @@ async fn a_windows_password_rotates_by_hand_and_by_the_calendar() {
 }
 
 #[tokio::test]
-async fn names_that_windows_does_not_know_and_keys_are_refused_at_creation() {
+async fn names_that_windows_does_not_know_are_refused_at_creation() {
     let world = world().await;
     let config = extended_config(Kind::Password, INSTANCE);
     for user in ["abcdefghijklmnopqrstu", "someone@domain", "dot."] {
