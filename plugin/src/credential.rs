@@ -28,8 +28,8 @@ impl Known {
             (true, true) => Live::Both,
             (true, false) => Live::New,
             (false, true) => Live::Old,
-            (false, false) if self.unrecorded => Live::Old,
             (false, false) if self.new.is_none() && self.old.is_empty() => Live::Unknown,
+            (false, false) if self.unrecorded => Live::Old,
             (false, false) => Live::Other,
         }
     }

@@ -387,7 +387,7 @@ impl Config {
             "rotation.command_timeout_seconds",
             "from 10 to 600",
         )?;
-        value(self.rotation.key_grace_seconds <= 86_400, "rotation.key_grace_seconds", "at most 86400")?;
+        value(self.rotation.key_grace_seconds <= 3_600, "rotation.key_grace_seconds", "at most 3600")?;
         self.events.check()?;
         value((1..=65_535).contains(&self.limits.connections), "limits.connections", "from 1 to 65535")?;
         if let Some(cloud) = &self.cloud {

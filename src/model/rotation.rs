@@ -21,7 +21,7 @@ use super::{
 ///    └──────────Fenced (old)─────────── Stuck │ Fencing                  Finalizing ▶ Done
 ///                                        (Answered)
 ///  A password that travelled sealed takes RemoveOld as well, so that the key
-///  pair on the instance goes. From Applied and Fencing, too, Overdue leads to Stuck; from Verified, when
+///  pair on the instance goes. From Applied, Verified and Fencing, too, Overdue leads to Stuck; from Verified, when
 ///  it was long ago, Contradicted leads back to Unknown.
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ impl State {
             (Self::Sent | Self::Unknown, Event::NewIsLive { proved: false }) => Self::Applied,
             (Self::Sent, Event::Refused) => Self::Failed,
             (Self::Unknown | Self::Stuck, Event::GiveUp) => Self::Fencing,
-            (Self::Unknown | Self::Applied | Self::Fencing, Event::Overdue) => Self::Stuck,
+            (Self::Unknown | Self::Applied | Self::Verified | Self::Fencing, Event::Overdue) => Self::Stuck,
             (Self::Applied, Event::Proved) => Self::Verified,
             (Self::Applied | Self::Verified, Event::Contradicted) => Self::Unknown,
             (Self::Verified, Event::Commit) => Self::Committed,
@@ -339,6 +339,9 @@ pub struct RotationRecord {
     /// An earlier rotation of the secret was successful.
     #[serde(default)]
     pub rotated_before: bool,
+    /// It was given up: once the instance answers, that is carried out.
+    #[serde(default)]
+    pub given_up: bool,
     /// The value was chosen by the caller.
     #[serde(default)]
     pub custom: bool,
@@ -391,6 +394,9 @@ impl RotationRecord {
             }
             State::Staged | State::Sending | State::Sent | State::Committed | State::Finalizing => {}
         }
+        if event == Event::GiveUp {
+            self.given_up = true;
+        }
         if event == Event::Answered {
             // The hour of doubt begins anew with each answer.
             self.doubt_since = Some(now);
@@ -437,7 +443,7 @@ impl RotationRecord {
 mod tests {
     use super::*;
 
-    const EVENTS: [Event; 19] = [
+    const EVENTS: [Event; 20] = [
         Event::Send,
         Event::Accepted,
         Event::OutcomeUnknown,
@@ -454,6 +460,7 @@ mod tests {
         Event::Fenced { live: Live::New },
         Event::Fenced { live: Live::Both },
         Event::Fenced { live: Live::Old },
+        Event::Fenced { live: Live::Other },
         Event::Fenced { live: Live::Unknown },
         Event::Overdue,
         Event::Answered,
@@ -469,7 +476,7 @@ mod tests {
                             (state, event),
                             (State::Staged, Event::Unfit)
                                 | (State::Sent, Event::Refused)
-                                | (State::Fencing, Event::Fenced { live: Live::Old })
+                                | (State::Fencing, Event::Fenced { live: Live::Old | Live::Other })
                         ),
                         "{state:?} {event:?}"
                     );

@@ -119,6 +119,10 @@ impl Rotations {
         let mut request = self.request(rotation, op, rotation.asks, told.as_ref(), remove);
         if rotation.os == OsFamily::Windows && op.compares() {
             request.payload = told.as_ref().and_then(|told| self.sealed_for(rotation, op, told));
+            if request.payload.is_none() {
+                // What is answered was not tried, whatever the clock says then.
+                rotation.sealing_key = None;
+            }
         }
         let invoke_id = match self.invoke(commander, &request, rotation.os).await {
             Ok(id) => id,

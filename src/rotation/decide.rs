@@ -20,12 +20,20 @@ const UNSENT_TRIES: u32 = 3;
 pub(super) const PREFLIGHT: &str = "preflight";
 /// The step in which the instance makes a key to seal to.
 const PREPARE: &str = "prepare";
+/// The step in which the cloud is asked for an instance.
+const CLOUD: &str = "cloud";
+/// The pause between two looks at an instance, in units of the pace: three
+/// tries take five minutes (cloud-assistant.md section 5.9).
+const UNFIT_UNITS: u32 = 150;
 /// How often the candidate is sent before the rotation is given up, if it still can be.
 const ATTEMPTS: u32 = 6;
 /// How long to wait after a contradiction: as if so many tries had failed.
 const CONTRADICTED_TRIES: u32 = 3;
 /// How often a refusal to remove an old key is met that repetition will not cure.
 const LASTING_TRIES: u32 = 3;
+
+/// What an operator has to know when a stranger's credential is in force.
+const NEITHER: &str = "neither the current version nor the new one is in force on the instance: rotate again, which needs no old value";
 
 /// What the clock says of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -206,6 +214,8 @@ pub(super) fn plan(rotation: &RotationRecord, clocked: &Clocked) -> Result<Deed,
             Err(Box::new(Verdict::of(Then::Take(Event::OutcomeUnknown))))
         }
         State::Sent => Ok(Deed::Poll),
+        // It was given up before it got stuck.
+        State::Unknown if rotation.given_up => Err(Box::new(Verdict::of(Then::Take(Event::GiveUp)))),
         State::Unknown | State::Stuck => ask(Op::Status),
         State::Applied => ask(Op::Verify),
         // Proven; unless that was long ago, the labels move.
@@ -223,8 +233,12 @@ pub(super) fn plan(rotation: &RotationRecord, clocked: &Clocked) -> Result<Deed,
 /// What follows from what was seen.
 pub(super) fn judge(rotation: &RotationRecord, clocked: &Clocked, deed: Deed, seen: Seen) -> Verdict {
     let seen = match seen {
-        Seen::Answer(Ok(report)) => Seen::Answer(Ok(recognised(rotation, report))),
-        Seen::Finished(Ok(report)) => Seen::Finished(Ok(recognised(rotation, report))),
+        Seen::Answer(Ok(report)) => {
+            Seen::Answer(Ok(recognised(rotation, untried(rotation, clocked, report))))
+        }
+        Seen::Finished(Ok(report)) => {
+            Seen::Finished(Ok(recognised(rotation, untried(rotation, clocked, report))))
+        }
         other @ (Seen::Accepted
         | Seen::Answer(Err(_))
         | Seen::Finished(Err(_))
@@ -270,18 +284,45 @@ pub(super) fn judge(rotation: &RotationRecord, clocked: &Clocked, deed: Deed, se
     }
 }
 
-/// Where the plug-in has lost its notes it cannot say whose hash it found, but
-/// the vault can: by its digest. A locked field is neither in force nor gone.
+/// A Windows password is known only where it was tried. What the plug-in says
+/// by its notes alone, which may be lost, is not enough to destroy a candidate
+/// that was sent, unless they say that it was tried then.
+fn untried(rotation: &RotationRecord, clocked: &Clocked, report: Report) -> Report {
+    let restored = report.phase.as_ref().is_some_and(|phase| phase.as_str() == "restored");
+    let by_notes = match report.op {
+        Op::Status | Op::Verify | Op::Fence => !clocked.key_good || could_not_open(&report),
+        // An earlier sending may have had an effect that the notes have lost.
+        Op::Apply => report.is_final && rotation.attempt > 1,
+        Op::Finalize | Op::Prepare => false,
+    };
+    let untried = rotation.os == OsFamily::Windows && by_notes && !restored;
+    if untried && matches!(report.live, Live::Old | Live::Other) {
+        return Report { live: Live::Unknown, ..report };
+    }
+    report
+}
+
+/// The instance did not have the key any more that the credential was sealed to.
+pub(super) fn could_not_open(report: &Report) -> bool {
+    let unopened = report.warnings.iter().any(|word| word.as_str() == "candidate_not_opened");
+    unopened || matches!(report.code, Code::KeyExpired | Code::DecryptFailed)
+}
+
+/// What the vault itself sees in a proof goes before what the plug-in makes of
+/// it: where its notes are lost, or the credential did not come along, it cannot
+/// know whose hash it found. A locked field is neither in force nor gone.
 fn recognised(rotation: &RotationRecord, report: Report) -> Report {
     let is_field = rotation.kind == SecretSubType::Password && rotation.os == OsFamily::Linux;
-    if !is_field || report.live != Live::Unknown || report.proof.field_sha256.is_none() {
+    if !is_field || report.proof.field_sha256.is_none() {
         return report;
     }
     let plain = report.facts.user.state.as_ref().is_some_and(|state| state.as_str() == "hash");
-    let live = match proves(rotation, &report) {
-        true => Live::New,
-        false if plain => Live::Other,
-        false => Live::Unknown,
+    let live = if proves(rotation, &report) {
+        Live::New
+    } else if report.live == Live::Unknown && plain {
+        Live::Other
+    } else {
+        report.live
     };
     Report { live, ..report }
 }
@@ -303,7 +344,11 @@ fn looked(rotation: &RotationRecord, clocked: &Clocked, look: Look) -> Verdict {
         Look::Missing => {
             ("instance_missing".to_owned(), "there is no such instance in the region any more".to_owned())
         }
-        Look::NoAnswer(why) => (why.code, why.text),
+        // That the cloud does not answer says nothing of the instance.
+        Look::NoAnswer(why) if clocked.lingers => {
+            return Verdict::of(Then::Fail(Event::Unfit)).because(CLOUD, &why.code, &why.text);
+        }
+        Look::NoAnswer(why) => return try_again(rotation, CLOUD, why),
     };
     unfit(rotation, PREFLIGHT, &code, &text)
 }
@@ -312,7 +357,7 @@ fn looked(rotation: &RotationRecord, clocked: &Clocked, look: Look) -> Verdict {
 /// between the two must not let a later look decide otherwise.
 fn unfit(rotation: &RotationRecord, step: &'static str, code: &str, text: &str) -> Verdict {
     let last = rotation.tries.saturating_add(1) >= UNSENT_TRIES;
-    let rest = if last { Rest::None } else { Rest::Units(units(rotation.tries.saturating_add(2)), None) };
+    let rest = if last { Rest::None } else { Rest::Units(UNFIT_UNITS, None) };
     Verdict::of(Then::TryAgain).rest(rest).because(step, code, text)
 }
 
@@ -356,7 +401,7 @@ fn prepared(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report,
     match rotation.state {
         State::Staged => unfit(rotation, PREPARE, &why.code, &why.text),
         State::Stuck => stay_stuck(&why.code, &why.text),
-        State::Verified => try_again(rotation, PREPARE, why),
+        State::Verified => still_proven(rotation, clocked, PREPARE, why),
         State::Applied
         | State::Committed
         | State::Done
@@ -372,10 +417,11 @@ fn prepared(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report,
 /// Whether a check stopped the rotation before it began. The instance may be
 /// unable to look then, as where the user is missing; but by its journal nothing
 /// of this rotation was ever begun, so its candidate is not in force.
-fn never_began(report: &Report) -> bool {
+fn never_began(rotation: &RotationRecord, report: &Report) -> bool {
     let shut = matches!(report.code, Code::Already | Code::Fenced | Code::StaleGen | Code::WrongRid);
     let damaged = report.warnings.iter().any(|word| word.as_str() == "journal_damaged");
-    report.phase.is_none() && !shut && !damaged
+    // A second sending is made only where the first may have had an effect.
+    rotation.attempt <= 1 && report.phase.is_none() && !shut && !damaged
 }
 
 /// The run of an `apply` is over.
@@ -393,11 +439,12 @@ fn finished(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report,
     let (code, text) = advice(report.code);
     let not_live = match report.live {
         Live::Old | Live::Other => true,
-        Live::Unknown => never_began(&report),
+        Live::Unknown => never_began(rotation, &report),
         Live::Both | Live::New => false,
     };
     if report.is_final && not_live {
-        return Verdict::of(Then::Fail(Event::Refused)).because("apply", code, text);
+        let text = if report.live == Live::Other { format!("{text}. {NEITHER}") } else { text.to_owned() };
+        return Verdict::of(Then::Fail(Event::Refused)).because("apply", code, &text);
     }
     // Where it said so itself, there is no hurry to ask the same again.
     let calm = report.live == Live::Old || rotation.attempt > 1;
@@ -483,7 +530,7 @@ fn verified(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report,
     let was_proven = rotation.state == State::Verified;
     let report = match answer {
         Ok(report) => report,
-        Err(why) if was_proven => return try_again(rotation, "verify", why),
+        Err(why) if was_proven => return still_proven(rotation, clocked, "verify", why),
         Err(why) => return doubt(rotation, clocked, "verify", why),
     };
     let live = matches!(report.live, Live::New | Live::Both);
@@ -503,7 +550,20 @@ fn verified(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report,
     }
     let (code, text) = advice(report.code);
     let why = NoAnswer { code: code.to_owned(), text: text.to_owned(), again: None };
-    if was_proven { try_again(rotation, "verify", why) } else { doubt(rotation, clocked, "verify", why) }
+    if was_proven {
+        still_proven(rotation, clocked, "verify", why)
+    } else {
+        doubt(rotation, clocked, "verify", why)
+    }
+}
+
+/// It was proven, but too long ago to move the labels by it, and now nobody
+/// answers: after an hour both versions have to be within reach.
+fn still_proven(rotation: &RotationRecord, clocked: &Clocked, step: &'static str, why: NoAnswer) -> Verdict {
+    if !clocked.lingers {
+        return try_again(rotation, step, why);
+    }
+    Verdict::of(Then::Stick(Event::Overdue)).because(step, &why.code, &why.text)
 }
 
 /// The old key goes, however long that takes: the rotation itself has succeeded.
@@ -555,6 +615,9 @@ fn fenced(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report, N
         return doubt(rotation, clocked, "fence", why);
     }
     let event = Event::Fenced { live: report.live };
+    if report.live == Live::Other {
+        return Verdict::of(Then::Fail(event)).because("fence", "CurrentNotLive", NEITHER);
+    }
     Verdict::of(match report.live {
         Live::Old | Live::Other => Then::Fail(event),
         Live::New | Live::Both => Then::Take(event),

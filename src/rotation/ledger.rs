@@ -98,7 +98,16 @@ impl Rotations {
     /// The vault's trouble.
     pub async fn is_in_doubt(&self, secret: &SecretRecord) -> Result<bool, VaultError> {
         let Some(rotation) = self.open_rotation(secret).await? else { return Ok(false) };
-        Ok(matches!(rotation.state, State::Unknown | State::Applied | State::Fencing | State::Stuck))
+        Ok(matches!(
+            rotation.state,
+            State::Sending
+                | State::Sent
+                | State::Unknown
+                | State::Applied
+                | State::Verified
+                | State::Fencing
+                | State::Stuck
+        ))
     }
 
     /// The rotation of a secret that is going on.

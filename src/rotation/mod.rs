@@ -365,6 +365,7 @@ impl Rotations {
             steps: vec![Entered { state: State::Staged, at: now }],
             os: ecs.os,
             rotated_before: secret.schedule.last.is_some(),
+            given_up: false,
             custom: made.custom,
             secret_material: candidate.is_secret,
             sealing_key: None,

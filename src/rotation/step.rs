@@ -10,7 +10,7 @@ use super::crash::Write;
 use super::decide::{self, Clocked, Deed, Look, NoAnswer, Rest, Seen, Then, Verdict};
 use super::ledger::LedgerError;
 use crate::cloud_assistant::client::poll_deadline;
-use crate::cloud_assistant::plugin::{self, Asked, Code, Op, Report};
+use crate::cloud_assistant::plugin::{self, Asked, Op, Report};
 use crate::cloud_assistant::{CommandError, Commander, InvokeId, Outcome};
 use crate::model::Timestamp;
 use crate::model::rotation::{Event, Live, RotationRecord};
@@ -24,6 +24,8 @@ const DOUBT_SECONDS: i64 = 3_600;
 const FRESH_SECONDS: i64 = 300;
 /// How often a stuck rotation asks again.
 const STUCK_SECONDS: u64 = 1_800;
+/// How far ahead of the vault an instance's count is believed to be.
+const FARTHEST_GENERATION: u64 = 1_000_000;
 /// Deeds that may follow one another within a step: a look, a key, a question.
 const DEEDS: usize = 4;
 
@@ -97,7 +99,9 @@ impl Rotations {
     ) -> Result<Option<Seen>, LedgerError> {
         Ok(Some(match deed {
             Deed::Look => Seen::Instance(self.look(rotation, commander).await),
-            Deed::Ask(op) => Seen::Answer(self.ask(commander, rotation, op).await?),
+            Deed::Ask(op) => {
+                Seen::Answer(self.ask(commander, rotation, op).await?.and_then(|r| self.keyed(r)))
+            }
             Deed::Submit => match self.submit(rotation, commander).await? {
                 Some(seen) => seen,
                 None => return Ok(None),
@@ -109,6 +113,17 @@ impl Rotations {
             }
             Deed::Commit => Seen::Accepted,
         }))
+    }
+
+    /// A key that cannot be sealed to is no answer.
+    fn keyed(&self, report: Report) -> Result<Report, NoAnswer> {
+        let usable =
+            |(public, kid): &(String, String)| plugin::sealing_key(public, kid, self.vault.now()).is_some();
+        if report.key.as_ref().is_none_or(usable) {
+            return Ok(report);
+        }
+        let text = "the instance's key cannot be sealed to: is the plug-in the present one?".to_owned();
+        Err(NoAnswer { code: "bad_key".to_owned(), text, again: None })
     }
 
     async fn look(&self, rotation: &RotationRecord, commander: &dyn Commander) -> Look {
@@ -170,9 +185,14 @@ impl Rotations {
             }
         }
         if let Some(journal) = &report.facts.journal {
-            rotation.seen_generation = rotation.seen_generation.max(journal.generation.unwrap_or(0));
+            // What an instance says must not push the count out of reach.
+            let known =
+                [journal.generation, journal.fence_generation].into_iter().flatten().max().unwrap_or(0);
+            if known <= rotation.generation.saturating_add(FARTHEST_GENERATION) {
+                rotation.seen_generation = rotation.seen_generation.max(known);
+            }
         }
-        if matches!(report.code, Code::KeyExpired | Code::DecryptFailed) {
+        if decide::could_not_open(report) {
             rotation.sealing_key = None;
         }
         if report.ok && report.live == Live::Other && rotation.apply_sent {
@@ -186,6 +206,10 @@ impl Rotations {
     /// Makes durable what follows.
     async fn follow(&self, rotation: &mut RotationRecord, verdict: Verdict) -> Result<(), LedgerError> {
         if let Some((step, code, text)) = &verdict.trouble {
+            if rotation.trouble.as_ref().is_none_or(|before| before.step != *step) {
+                // Tries that were spoiled by something else say nothing of this.
+                rotation.tries = 0;
+            }
             self.trouble(rotation, step, code, text);
         }
         let wait = self.rest(verdict.rest);
@@ -249,12 +273,7 @@ impl Rotations {
         public: &str,
         kid: &str,
     ) -> Result<(), LedgerError> {
-        let Some(key) = plugin::sealing_key(public, kid, self.vault.now()) else {
-            let text = "the instance's key cannot be sealed to: is the plug-in the present one?";
-            self.trouble(rotation, "prepare", "bad_key", text);
-            return self.later(rotation, self.settings.pace.saturating_mul(10)).await;
-        };
-        rotation.sealing_key = Some(key);
+        rotation.sealing_key = plugin::sealing_key(public, kid, self.vault.now());
         self.keep_at(Write::SealingKey, rotation).await
     }
 

@@ -107,6 +107,7 @@ fn rotation(number: u8, of: &SecretRecord, instance: &str) -> RotationRecord {
         steps: Vec::new(),
         os: OsFamily::Linux,
         rotated_before: false,
+        given_up: false,
         custom: false,
         secret_material: false,
         sealing_key: None,

@@ -188,6 +188,9 @@ impl Operation<'_> {
     fn refuse(&mut self, refusal: Refusal) {
         if refusal.code.is_lasting() && self.journal.begun(self.request).is_none() {
             self.journal.bury(&self.request.rid);
+            // Tombstones are few; the fence outlasts them.
+            let fence = self.journal.fence_generation.max(self.request.generation);
+            self.journal.fence_generation = fence;
             self.report.is_final = self.save().is_ok();
         }
         self.fail(refusal);

@@ -32,6 +32,8 @@ pub(super) struct Instance {
     notes: Option<Notes>,
     /// No rotation up to this one may act.
     fence: u8,
+    /// The rotation that made a key, by the notes.
+    prepared: u8,
 }
 
 /// What a run came to, and what it said if that was not lost.
@@ -42,11 +44,16 @@ pub(super) struct Run {
 
 impl Instance {
     pub(super) const fn start() -> Self {
-        Self { live: FIRST, key: None, notes: None, fence: 0 }
+        Self { live: FIRST, key: None, notes: None, fence: 0, prepared: 0 }
     }
 
     pub(super) fn without_key(&self) -> Self {
         Self { key: None, ..self.clone() }
+    }
+
+    /// The disk with the plug-in's notes was replaced, and nothing else.
+    pub(super) fn without_notes(&self) -> Self {
+        Self { notes: None, fence: 0, prepared: 0, ..self.clone() }
     }
 
     /// Somebody else has set a credential of their own.
@@ -72,7 +79,9 @@ impl Instance {
             Kind::Windows => match own.map(|notes| notes.phase) {
                 Some(Phase::Applied | Phase::Finalized) => Live::New,
                 Some(Phase::Begun) => Live::Unknown,
-                Some(Phase::Restored) | None => Live::Old,
+                Some(Phase::Restored) => Live::Old,
+                None if self.prepared == rotation => Live::Old,
+                None => Live::Unknown,
             },
             Kind::Key => {
                 // The vault names the secret's earlier keys along with the question.
@@ -90,23 +99,45 @@ impl Instance {
                 (Some(_), _) => Live::Other,
                 (None, Some(notes)) if self.live & candidate(notes.rotation) != 0 => Live::Old,
                 (None, Some(_)) => Live::Other,
-                // Nothing was ever noted, so nothing ever was changed.
-                (None, None) => Live::Old,
+                (None, None) if kind == Kind::Password || self.prepared == rotation => Live::Old,
+                (None, None) => Live::Unknown,
             },
         };
         let by_notes = kind == Kind::Windows && !opened;
-        (live, matches!(live, Live::New | Live::Both) && (new || by_notes))
+        let proved = match kind {
+            // The field is shown, whatever is made of it.
+            Kind::Password | Kind::Chosen => new,
+            Kind::Key | Kind::Windows => matches!(live, Live::New | Live::Both) && (new || by_notes),
+        };
+        (live, proved)
     }
 
     fn say(&self, settings: Settings, rotation: u8, opened: bool, ok: bool, is_final: bool) -> Said {
         let (live, proved) = self.observe(settings.kind, rotation, opened);
         let known = self.own(rotation).is_some();
-        Said { ok, is_final, live, proved, shut: false, known, key_gone: false, key: None }
+        let restored = self.own(rotation).is_some_and(|notes| notes.phase == Phase::Restored);
+        Said { ok, is_final, live, proved, shut: false, known, restored, key_gone: false, key: None }
     }
 
     /// All that one run may come to.
     pub(super) fn run(&self, settings: Settings, op: Op, rotation: u8, sealed_to: Option<Key>) -> Vec<Run> {
         let opened = sealed_to.is_some() && self.key == sealed_to;
+        let mut runs = self.all_runs(settings, op, rotation, sealed_to, opened);
+        if op.compares() && sealed_to.is_some() && !opened {
+            // It says that it could not open what came along.
+            runs.iter_mut().filter_map(|run| run.said.as_mut()).for_each(|said| said.key_gone = true);
+        }
+        runs
+    }
+
+    fn all_runs(
+        &self,
+        settings: Settings,
+        op: Op,
+        rotation: u8,
+        sealed_to: Option<Key>,
+        opened: bool,
+    ) -> Vec<Run> {
         match op {
             Op::Prepare => self.prepare(settings, rotation),
             Op::Apply => self.apply(settings, rotation, sealed_to),
@@ -169,7 +200,7 @@ impl Instance {
 
     fn prepare(&self, settings: Settings, rotation: u8) -> Vec<Run> {
         let with_key = |ok| {
-            let made = Self { key: Some(Key::Alive), ..self.clone() };
+            let made = Self { key: Some(Key::Alive), prepared: rotation, ..self.clone() };
             let said = made.say(settings, rotation, false, ok, !ok);
             told(&made, Said { key: made.key, shut: !ok, ..said })
         };
@@ -212,7 +243,7 @@ impl Instance {
         let new = candidate(rotation);
         let before = own.map_or(self.live & !new, |notes| notes.before);
         let noted = |phase| Some(Notes { rotation, phase, before });
-        let begun = Self { notes: noted(Phase::Begun), ..self.clone() };
+        let begun = Self { notes: noted(Phase::Begun), prepared: 0, ..self.clone() };
         runs.push(cut_off(&begun));
         // Nothing was set now; an earlier run, cut off, may have.
         let phase = if self.live & new == 0 { Phase::Restored } else { Phase::Applied };

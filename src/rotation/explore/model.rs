@@ -108,6 +108,8 @@ pub(super) struct Said {
     pub(super) shut: bool,
     /// Its notes know this rotation.
     pub(super) known: bool,
+    /// Its notes say that the change was found not to have happened.
+    pub(super) restored: bool,
     /// The key on the instance is not the one that was sealed to.
     pub(super) key_gone: bool,
     /// The key that it made.
@@ -125,11 +127,8 @@ pub(super) struct Question {
 impl Question {
     /// Of an answer only what the vault goes by.
     fn tidy(&mut self) {
-        if self.sealed_to == Some(Key::Dead) {
-            self.sealed_to = None;
-        }
         let Some(said) = &mut self.answer else { return };
-        said.known = false;
+        said.known = said.restored;
         if matches!(self.op, Asked::Prepare | Asked::Finalize) {
             said.live = Live::Unknown;
             said.proved = false;
@@ -183,6 +182,10 @@ pub(super) struct World {
     pub(super) instance: Instance,
     /// Somebody else changed the credential; it may happen once.
     pub(super) meddled: bool,
+    /// The plug-in's notes were lost; it may happen once, while no command is
+    /// under way, for nothing would keep one of a rotation that was given up from
+    /// acting. No candidate may be destroyed by it that is in force.
+    pub(super) lost: bool,
 }
 
 impl World {
@@ -194,6 +197,7 @@ impl World {
             result: None,
             instance: Instance::start(),
             meddled: false,
+            lost: false,
         }
     }
 
@@ -225,9 +229,15 @@ impl World {
         if self.instance.key.is_some() {
             next.push(("the key on the instance expires", self.without_key()));
         }
-        if !self.meddled {
+        if !self.meddled && !self.lost {
             let instance = self.instance.meddled_with();
             next.push(("somebody else changes it", Self { instance, meddled: true, ..self.clone() }));
+        }
+        if !self.lost && !self.meddled {
+            let instance = self.instance.without_notes();
+            let network = Vec::new();
+            let world = Self { instance, network, result: None, lost: true, ..self.clone() };
+            next.push(("the plug-in's notes are lost", world));
         }
         if self.is_over() && self.vault.rotation == 1 {
             next.push(("a second rotation begins", self.begin_second()));
@@ -272,12 +282,12 @@ impl World {
             self.network.iter_mut().for_each(|message| message.present = false);
         }
         let (instance, sealed) = (&self.instance, settings.kind.is_sealed());
-        if settings.mistake != Mistake::GateForgets {
-            self.network.retain(|m| {
-                let opens = !sealed || m.op != OpKind::Apply || m.sealed_to == Some(Key::Alive);
-                m.present || (opens && !instance.is_beyond(m.op.op(), m.rotation))
-            });
-        }
+        let rises = settings.mistake != Mistake::GateForgets;
+        self.network.retain(|m| {
+            let opens = !sealed || m.op != OpKind::Apply || m.sealed_to == Some(Key::Alive);
+            let beyond = rises && instance.is_beyond(m.op.op(), m.rotation);
+            m.present || (opens && !beyond)
+        });
         self.network.sort_unstable();
         self.network.dedup();
     }
@@ -285,24 +295,29 @@ impl World {
     /// Which invariant of section 5.7 does not hold.
     pub(super) fn violation(&self, before: &Self, settings: Settings) -> Option<&'static str> {
         let (vault, live) = (&self.vault, self.instance.live);
-        if !self.meddled && live & vault.held == 0 {
+        let undisturbed = !self.meddled && !self.lost;
+        if undisturbed && live & vault.held == 0 {
             return Some("1: no version that the vault holds logs on");
         }
-        if live & vault.destroyed != 0 {
+        if !self.lost && live & vault.destroyed != 0 {
             return Some("3: a candidate that was destroyed came into force");
         }
+        let destroyed = vault.destroyed & !before.vault.destroyed;
+        if destroyed & live != 0 {
+            return Some("3: a candidate was destroyed that is in force");
+        }
         let moved = vault.current != before.vault.current;
-        if moved && !self.meddled && live & vault.current == 0 {
+        if moved && undisturbed && live & vault.current == 0 {
             return Some("2: a version became current that does not log on");
         }
         if moved && !vault.proved {
             return Some("2: a version became current without a proof");
         }
-        if settings.kind == Kind::Key && !self.meddled && live & vault.current == 0 {
+        if settings.kind == Kind::Key && undisturbed && live & vault.current == 0 {
             return Some("2: the current key does not log on");
         }
         let done = vault.state == State::Done && before.vault.state != State::Done;
-        if done && !self.meddled && live != vault.current && !vault.old_key_left {
+        if done && undisturbed && live != vault.current && !vault.old_key_left {
             return Some("something else than the current version logs on when all is done");
         }
         None

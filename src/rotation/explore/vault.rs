@@ -8,7 +8,7 @@ use super::super::decide::{Clocked, Deed, Look, NoAnswer, Seen, Then, Verdict, j
 use super::model::{
     Asked, FIRST, Key, Kind, Message, Mistake, OpKind, Question, Said, Set, Settings, World, candidate,
 };
-use crate::cloud_assistant::plugin::{Code, Facts, Op, Proof, Report, Word};
+use crate::cloud_assistant::plugin::{Code, Facts, Op, Proof, Report, UserFacts, Word};
 use crate::model::rotation::{Entered, Event, RotationRecord, State, Trigger, Trouble};
 use crate::model::{
     InstanceId, OsFamily, OsUser, RotationId, SecretId, SecretName, SecretSubType, Timestamp, VersionId,
@@ -64,6 +64,8 @@ pub(super) struct Vault {
     pub(super) current: Set,
     /// The last report proved the candidate.
     pub(super) proved: bool,
+    /// It was given up.
+    given_up: bool,
     /// It said that the old key stays.
     pub(super) old_key_left: bool,
 }
@@ -83,6 +85,7 @@ impl Vault {
             destroyed: 0,
             current: FIRST,
             proved: false,
+            given_up: false,
             old_key_left: false,
         }
     }
@@ -134,6 +137,7 @@ impl Vault {
             steps: vec![Entered { state: State::Staged, at: NOW }],
             os: if kind == Kind::Windows { OsFamily::Windows } else { OsFamily::Linux },
             rotated_before: false,
+            given_up: self.given_up,
             custom: kind == Kind::Chosen,
             secret_material: kind.is_sealed(),
             sealing_key: None,
@@ -209,7 +213,9 @@ impl Vault {
                 for fresh in both(matches!(state, State::Sent | State::Unknown | State::Verified)) {
                     for doubt_over in both(matches!(state, State::Unknown | State::Applied | State::Fencing))
                     {
-                        for lingers in both(state == State::Finalizing) {
+                        for lingers in
+                            both(matches!(state, State::Staged | State::Verified | State::Finalizing))
+                        {
                             for key_good in both(self.key.is_some()) {
                                 clocks.push(Clocked {
                                     token_expired: *token_expired,
@@ -248,7 +254,10 @@ fn report(said: Said, op: Op, kind: Kind, mistake: Mistake) -> Report {
     };
     let proof = (said.proved || mistake == Mistake::BelieveWithoutProof).then(|| word(PROOF));
     let proof = match kind {
-        Kind::Password | Kind::Chosen => Proof { field_sha256: proof, ..Proof::default() },
+        Kind::Password | Kind::Chosen => {
+            // The digest of whatever stands there is always shown.
+            Proof { field_sha256: proof.or_else(|| Some(word("of another"))), ..Proof::default() }
+        }
         Kind::Key => Proof { key_sha256: proof, ..Proof::default() },
         Kind::Windows => Proof { token_sha256: proof, ..Proof::default() },
     };
@@ -259,10 +268,13 @@ fn report(said: Said, op: Op, kind: Kind, mistake: Mistake) -> Report {
         changed: false,
         is_final: said.is_final,
         live: said.live,
-        phase: said.known.then(|| word("applied")),
+        phase: said.known.then(|| word(if said.restored { "restored" } else { "applied" })),
         proof,
-        facts: Facts::default(),
-        warnings: Vec::new(),
+        facts: Facts {
+            user: UserFacts { state: Some(word("hash")), ..UserFacts::default() },
+            ..Facts::default()
+        },
+        warnings: if said.key_gone { vec![word("candidate_not_opened")] } else { Vec::new() },
         detail: None,
         key: said.key.map(|key| (String::new(), format!("{key:?}"))),
         plugin: Some(word("1")),
@@ -356,7 +368,11 @@ impl World {
     fn asking(&self, op: Op, clocked: &Clocked) -> Self {
         let sealed_to = self.vault.key.filter(|_| clocked.key_good && op.compares());
         let question = Asked::of(op).map(|op| Question { op, sealed_to, answer: None });
-        Self { question, ..self.clone() }
+        let mut world = Self { question, ..self.clone() };
+        if op.compares() {
+            world.vault.key = sealed_to;
+        }
+        world
     }
 
     /// What is notable of a report whatever follows from it.
@@ -414,7 +430,11 @@ impl World {
         let mut world = self.clone();
         let vault = &mut world.vault;
         if let Some((step, ..)) = &verdict.trouble {
-            vault.unfit = matches!(*step, "preflight" | "prepare");
+            let unfit = matches!(*step, "preflight" | "prepare");
+            if unfit != vault.unfit {
+                vault.tries = 0;
+            }
+            vault.unfit = unfit;
         }
         match verdict.then {
             Then::PollAgain => return None,
@@ -461,6 +481,7 @@ impl World {
         let mut record = self.vault.record(kind);
         record.take(event, NOW).unwrap();
         self.vault.state = record.state;
+        self.vault.given_up = record.given_up && !record.state.is_over();
         self.vault.tries = 0;
         if record.state.is_over() {
             self.vault.key = None;
