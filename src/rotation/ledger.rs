@@ -100,13 +100,7 @@ impl Rotations {
         let Some(rotation) = self.open_rotation(secret).await? else { return Ok(false) };
         Ok(matches!(
             rotation.state,
-            State::Sending
-                | State::Sent
-                | State::Unknown
-                | State::Applied
-                | State::Verified
-                | State::Fencing
-                | State::Stuck
+            State::Unknown | State::Applied | State::Verified | State::Fencing | State::Stuck
         ))
     }
 
