@@ -286,6 +286,9 @@ pub fn warning_in_words(word: &str) -> &'static str {
         "added_key_kept" => {
             "A key of this rotation stays on the instance, since nothing else would let the user in: rotate again."
         }
+        "accounts_not_flushed" => {
+            "The new password is lost if the instance loses power within seconds: rotate again then."
+        }
         "candidate_not_opened" => {
             "The instance could not open the sealed credential to compare with it; it is sealed anew."
         }

@@ -366,12 +366,12 @@ fn prepared(rotation: &RotationRecord, clocked: &Clocked, answer: Result<Report,
     let staged = rotation.state == State::Staged;
     let why = match answer {
         Ok(report) => {
+            let (code, text) = advice(report.code);
+            if staged && report.is_final && !report.ok {
+                return Verdict::of(Then::Fail(Event::Unfit)).because(PREPARE, code, text);
+            }
             if let Some((public, kid)) = report.key.clone() {
                 return Verdict::of(Then::NoteKey(public, kid));
-            }
-            let (code, text) = advice(report.code);
-            if staged && report.is_final {
-                return Verdict::of(Then::Fail(Event::Unfit)).because(PREPARE, code, text);
             }
             if rotation.state == State::Unknown && rotation.os == OsFamily::Linux && report.is_final {
                 // The candidate cannot be put in force any more: let that be confirmed.
