@@ -8,6 +8,7 @@
 
 mod advice;
 mod ask;
+mod belief;
 pub mod crash;
 mod decide;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use strongroom_hsm::SecretBytes;
 
 use super::Rotations;
+use super::belief::could_not_open;
 use super::crash::Write;
 use super::decide::{self, Clocked, Deed, Look, NoAnswer, Rest, Seen, Then, Verdict};
 use super::ledger::LedgerError;
@@ -192,7 +193,7 @@ impl Rotations {
                 rotation.seen_generation = rotation.seen_generation.max(known);
             }
         }
-        if decide::could_not_open(report) {
+        if could_not_open(report) {
             rotation.sealing_key = None;
         }
         if report.ok && report.live == Live::Other && rotation.apply_sent {
