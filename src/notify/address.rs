@@ -33,7 +33,7 @@ impl AddressRange {
     ///
     /// # Errors
     ///
-    /// [`InvalidRange`], also when the address has bits beyond the range's.
+    /// `InvalidRange`, also when the address has bits beyond the range's.
     pub fn parse(text: &str) -> Result<Self, InvalidRange> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => {
