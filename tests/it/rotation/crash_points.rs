@@ -57,7 +57,7 @@ const fn road(write: Write) -> Road {
 }
 
 /// A password is replaced by one command, openly: there is nothing to remove
-/// afterwards, and nothing to seal. The key to seal to is for `custom`.
+/// afterwards, and nothing to seal, so that the write of a sealing key is not met here.
 fn writes(kind: Kind) -> impl Iterator<Item = Write> {
     let states = State::ALL.into_iter().filter(move |state| kind == Kind::Key || *state != State::Finalizing);
     let within = Write::WITHIN_A_STATE.into_iter().filter(|write| *write != Write::SealingKey);
