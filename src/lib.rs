@@ -12,7 +12,7 @@
 //! | 6 | [`api`]: listener, wire, gate, actions |
 //! | 5 | [`rotation`]: drives rotations |
 //! | 4 | [`vault`]: the only place that turns a sealed version into plaintext |
-//! | 3 | [`identity`]: who signed this request; its changes need leave of `audit` |
+//! | 3 | [`identity`]: who signed this request; [`keys`]: the customer master keys; changes of both need leave of `audit` |
 //! | 2 | [`audit`]: what was decided and done, on record; [`notify`]: tells operators what became of rotations |
 //! | 1 | [`ram`], [`seal`], [`store`], [`cloud_assistant`] |
 //! | 0 | [`model`], [`runtime`], [`rpc`] |
@@ -25,6 +25,7 @@ pub mod audit;
 pub mod cli;
 pub mod cloud_assistant;
 pub mod identity;
+pub mod keys;
 pub mod metrics;
 pub mod model;
 pub mod notify;

@@ -69,6 +69,10 @@ pub(crate) enum Verb {
     Generate,
     /// [`KnownKey`]. Answered with nothing.
     AddKey,
+    /// [`KeyRef`]. Answered with nothing.
+    Destroy,
+    /// A list of [`KnownKey`]. Answered with nothing.
+    Introduce,
     /// Answered with a [`TokenReport`](crate::report::TokenReport).
     Report,
 }
@@ -87,6 +91,8 @@ impl Verb {
             Self::Random => "draw random bytes",
             Self::Generate => "generate a key",
             Self::AddKey => "locate a key",
+            Self::Destroy => "destroy a key",
+            Self::Introduce => "introduce keys",
             Self::Report => "examine the token",
         }
     }
@@ -107,6 +113,8 @@ impl TryFrom<u8> for Verb {
             Self::Random,
             Self::Generate,
             Self::AddKey,
+            Self::Destroy,
+            Self::Introduce,
             Self::Report,
         ]
         .into_iter()
@@ -125,7 +133,10 @@ pub(crate) struct Opening {
     pub(crate) queue: usize,
     pub(crate) call_deadline_millis: u64,
     pub(crate) pin_marker: Option<PathBuf>,
+    /// Located before anything is served; without one of them nothing is.
     pub(crate) keys: Vec<KnownKey>,
+    /// Each located when it is first used.
+    pub(crate) later: Vec<KnownKey>,
 }
 
 /// What the worker found.

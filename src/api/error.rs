@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::identity::{AuthError, IdentityError};
+use crate::keys::KeyError;
 use crate::rotation::RotationError;
 use crate::rpc::encoding::ParameterError;
 use crate::rpc::signature::ClaimError;
-use crate::seal::SealError;
+use crate::seal::{KeyRefusal, SealError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
 
@@ -111,6 +112,39 @@ impl ApiError {
         Self { retry_after_ms: Some(1_000), ..Self::new("ServiceUnavailableTemporary", 503, what) }
     }
 
+    /// Why a customer master key was not used (kms-secrets.md section 8.2).
+    #[must_use]
+    pub fn key_refused(refusal: KeyRefusal) -> Self {
+        match refusal {
+            KeyRefusal::Disabled => Self::new(
+                "Rejected.Disabled",
+                409,
+                "The key is disabled: enable it with EnableKey, or use another.",
+            ),
+            KeyRefusal::NotFound => Self::key_not_found(),
+            KeyRefusal::PendingDeletion => Self::new(
+                "Rejected.PendingDeletion",
+                409,
+                "The key is scheduled for deletion: take it back with CancelKeyDeletion, or use another.",
+            ),
+            KeyRefusal::Unavailable => Self::new(
+                "Rejected.Unavailable",
+                409,
+                "The hardware security module does not have the key: tell the operator, who sees more in strongroom doctor.",
+            ),
+        }
+    }
+
+    /// 404 `Forbidden.KeyNotFound`.
+    #[must_use]
+    pub fn key_not_found() -> Self {
+        Self::new(
+            "Forbidden.KeyNotFound",
+            404,
+            "The key does not exist. Check its id, the account and the region.",
+        )
+    }
+
     /// 400 `UnsupportedOperation`.
     #[must_use]
     pub fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
@@ -179,6 +213,7 @@ impl From<SealError> for ApiError {
             SealError::Token(_) => {
                 Self::unavailable("The hardware security module cannot be reached now: try again.")
             }
+            SealError::Key(refusal) => Self::key_refused(*refusal),
             SealError::Format(_) | SealError::NotAuthentic | SealError::Local | SealError::UnknownKey => {
                 Self::internal()
             }
@@ -241,6 +276,53 @@ impl From<VaultError> for ApiError {
                 "A version of that VersionId exists and holds another value: choose another VersionId.",
             ),
             VaultError::WrongType => Self::unsupported("The action is not for secrets of this type."),
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::AliasExists => {
+                Self::new("AliasAlreadyExists", 400, "An alias of that name exists: choose another name.")
+            }
+            KeyError::AliasNotFound => Self::new(
+                "Forbidden.AliasNotFound",
+                404,
+                "The alias does not exist. Check its name, the account and the region.",
+            ),
+            KeyError::Altered(error) => Self::internal().because(&error),
+            KeyError::Damaged => Self::invalid(
+                "The parameter CiphertextBlob is no ciphertext of that key in that EncryptionContext: both must be those with which it was made.",
+            ),
+            KeyError::Protected => Self::new(
+                "Rejected.StateModifiedFailed",
+                409,
+                "The key is protected against deletion: lift that with SetDeletionProtection first.",
+            ),
+            KeyError::InUse { secrets } => Self::new(
+                "Rejected.ResourceInUse",
+                409,
+                format!(
+                    "{secrets} secrets are encrypted under the key, and would be lost with it: delete them first."
+                ),
+            ),
+            KeyError::Invalid(rule) => Self::invalid(format!("{rule}.")),
+            KeyError::KeyNotFound => Self::key_not_found(),
+            KeyError::Limit(what) => {
+                Self::new("Rejected.LimitExceeded", 400, format!("The limit of {what} is reached."))
+            }
+            KeyError::PendingDeletion => Self::key_refused(KeyRefusal::PendingDeletion),
+            KeyError::Seal(error) => error.into(),
+            KeyError::State => Self::new(
+                "Rejected.StateModifiedFailed",
+                409,
+                "The state of the key does not allow that: DescribeKey shows it.",
+            ),
+            KeyError::Store(error) => error.into(),
+            KeyError::VersionNotFound => {
+                Self::new("Forbidden.KeyVersionNotFound", 404, "The key has no version of that id.")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::listener::Limits;
+use crate::keys;
 use crate::model::{AccountId, RegionId};
 use crate::notify::{AddressRange, Target};
 use crate::rotation::{self, KeyType};
@@ -68,6 +69,9 @@ pub struct Config {
     /// How rotations are done.
     #[serde(default)]
     pub rotation: Rotation,
+    /// Customer master keys.
+    #[serde(default)]
+    pub keys: Keys,
     /// What a client may do before anything about it is believed.
     #[serde(default)]
     pub limits: ConnectionLimits,
@@ -311,6 +315,26 @@ const fn ten() -> u64 {
     10
 }
 
+/// `[keys]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// Whether a customer master key is kept from deletion while secrets are
+    /// encrypted under it.
+    pub protect_used: bool,
+    /// Customer master keys at most.
+    pub max_keys: usize,
+    /// Aliases at most.
+    pub max_aliases: usize,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        let keys::Settings { protect_used, max_keys, max_aliases } = keys::Settings::default();
+        Self { protect_used, max_keys, max_aliases }
+    }
+}
+
 /// `[metrics]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -414,6 +438,14 @@ impl Config {
             body: Duration::from_secs(self.limits.body_seconds.max(1)),
             head: Duration::from_secs(self.limits.head_seconds.max(1)),
             ..Limits::default()
+        }
+    }
+
+    pub(super) fn keys_settings(&self) -> keys::Settings {
+        keys::Settings {
+            protect_used: self.keys.protect_used,
+            max_keys: self.keys.max_keys,
+            max_aliases: self.keys.max_aliases,
         }
     }
 

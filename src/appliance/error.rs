@@ -8,6 +8,7 @@ use strongroom_hsm::HsmError;
 use super::ConfigError;
 use crate::audit::AuditError;
 use crate::identity::{DirectoryError, IdentityError};
+use crate::keys::{KeyError, KeysError};
 use crate::seal::{RowAltered, SealError};
 use crate::store::StoreError;
 
@@ -49,6 +50,12 @@ pub enum ApplianceError {
     /// The directory of users cannot be used.
     #[error("read users and policies")]
     Directory(#[from] DirectoryError),
+    /// The customer master keys cannot be used.
+    #[error("read the customer master keys")]
+    Keys(#[from] KeysError),
+    /// The customer master keys cannot be examined.
+    #[error("examine the customer master keys")]
+    Key(#[from] KeyError),
     /// The first administrator could not be made.
     #[error("make the first administrator")]
     Identity(#[from] IdentityError),

@@ -14,6 +14,7 @@ use crate::api::actions::{Scope, Services};
 use crate::api::gate::Gate;
 use crate::audit::{EventId, Head, Journal, Recorder, Settings, TailRecovered};
 use crate::identity::Identities;
+use crate::keys::Keys;
 use crate::model::Clock;
 use crate::rotation::Rotations;
 use crate::rpc::signature::Rules;
@@ -64,6 +65,21 @@ pub(super) async fn open(config: &Config) -> Result<Opened, ApplianceError> {
     Ok(Opened { clock, blocking, store, keys: service, integrity, sealer, data_keys, origin: vault.origin })
 }
 
+/// The customer master keys, which the sealer uses from then on.
+pub(super) async fn customer_keys(config: &Config, opened: &Opened) -> Result<Keys, ApplianceError> {
+    let keys = Keys::load(
+        config.account.clone(),
+        config.region.clone(),
+        opened.origin.clone(),
+        Arc::clone(&opened.store),
+        Arc::clone(&opened.integrity),
+        opened.sealer.clone(),
+        Arc::clone(&opened.clock),
+        config.keys_settings(),
+    );
+    Ok(keys.await?)
+}
+
 /// The whole appliance, not yet listening.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -73,6 +89,7 @@ pub(super) struct Parts {
     pub(super) recovered: Option<TailRecovered>,
     pub(super) recorder: Recorder,
     pub(super) identities: Arc<Identities>,
+    pub(super) keys: Arc<Keys>,
     pub(super) rotations: Arc<Rotations>,
     pub(super) gate: Arc<Gate>,
 }
@@ -96,6 +113,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
     )
     .await?;
     let identities = Arc::new(identities);
+    let keys = Arc::new(customer_keys(config, &opened).await?);
     let vault = Arc::new(Vault::new(
         config.account.clone(),
         config.region.clone(),
@@ -114,7 +132,12 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
         config.rotation_settings(),
         config.listen.clone(),
     ));
-    let services = Services { vault, identities: Arc::clone(&identities), rotations: Arc::clone(&rotations) };
+    let services = Services {
+        vault,
+        identities: Arc::clone(&identities),
+        keys: Arc::clone(&keys),
+        rotations: Arc::clone(&rotations),
+    };
     let rules = Rules { v1: config.signatures.v1, v1_needs_nonce: config.signatures.v1_needs_nonce };
     let gate = Arc::new(Gate::new(
         services,
@@ -131,6 +154,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
         recovered: audit.recovered,
         recorder,
         identities,
+        keys,
         rotations,
         gate,
     })

@@ -50,6 +50,7 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     // Before the first rotation takes a step, so that no receiver misses it.
     let mut telling = monitoring::start(&config, &parts).await?;
     let rotations = tokio::spawn(Arc::clone(&parts.rotations).run());
+    let seeing_to_keys = tokio::spawn(Arc::clone(&parts.keys).run());
     let keys = parts.opened.keys.clone();
     let sweeper = parts.opened.data_keys.clone().map(|cache| {
         tokio::spawn(async move {
@@ -78,6 +79,8 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     serving.await.ok();
     // A rotation goes on from its row at the next start: it may be cut anywhere.
     rotations.abort();
+    // So may the making of a key: the next start undoes it.
+    seeing_to_keys.abort();
     telling.abort_all();
     if let Some(sweeper) = sweeper {
         sweeper.abort();

@@ -76,6 +76,14 @@ fn made_of(text: &str, min: usize, max: usize, extra: &str) -> bool {
     (min..=max).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }
 
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}
+
 fn lower_hex_32(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -152,12 +160,25 @@ identifier!(
 );
 identifier!(
     /// Id of one API call, a lower-case UUID.
-    RequestId, "RequestId", "a lower-case UUID",
-    |t| t.len() == 36
-        && t.bytes().enumerate().all(|(i, b)| match i {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
-        })
+    RequestId, "RequestId", "a lower-case UUID", is_uuid
+);
+identifier!(
+    /// Id of a customer master key, a lower-case UUID (kms-secrets.md section 8.1).
+    KeyId, "KeyId", "a lower-case UUID", is_uuid
+);
+identifier!(
+    /// Id of a version of a customer master key, a lower-case UUID.
+    KeyVersionId, "KeyVersionId", "a lower-case UUID", is_uuid
+);
+identifier!(
+    /// Another name of a customer master key, with its prefix `alias/`
+    /// (kms-secrets.md section 8.1, CreateAlias). Those that begin with
+    /// `alias/acs` are kept for the service.
+    AliasName, "AliasName",
+    "alias/ and 1 to 255 of A-Z a-z 0-9 _ / - behind it, without empty segments, and not alias/acs...",
+    |t| t.strip_prefix("alias/").is_some_and(|name| {
+        made_of(name, 1, 255, "_/-") && !name.starts_with("acs") && !name.split('/').any(str::is_empty)
+    })
 );
 
 /// The letters and digits of `bytes` in lower-case hexadecimal.
@@ -185,6 +206,11 @@ impl RotationId {
 fn uuid(mut bytes: [u8; 16]) -> String {
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    uuid_text(bytes)
+}
+
+/// These bytes as the text of a UUID.
+fn uuid_text(bytes: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (i, byte) in bytes.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {
@@ -194,6 +220,21 @@ fn uuid(mut bytes: [u8; 16]) -> String {
         text.push(char::from(hex_digit(byte & 0x0f)));
     }
     text
+}
+
+/// The bytes of a text that is a UUID.
+fn uuid_bytes(text: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let digits = text.bytes().filter(|b| *b != b'-').map(|b| match b {
+        b'0'..=b'9' => b - b'0',
+        _ => b.saturating_sub(b'a').saturating_add(10) & 0x0f,
+    });
+    for (at, digit) in digits.enumerate() {
+        if let Some(byte) = bytes.get_mut(at / 2) {
+            *byte = (*byte << 4) | digit;
+        }
+    }
+    bytes
 }
 
 const fn hex_digit(nibble: u8) -> u8 {
@@ -208,6 +249,46 @@ impl RequestId {
     #[must_use]
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(Arc::from(uuid(bytes)))
+    }
+}
+
+impl KeyId {
+    /// The id with these 16 random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(Arc::from(uuid(bytes)))
+    }
+
+    /// The 16 bytes that the text stands for.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 16] {
+        uuid_bytes(&self.0)
+    }
+
+    /// The id that these bytes stand for.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Arc::from(uuid_text(bytes)))
+    }
+}
+
+impl KeyVersionId {
+    /// The id with these 16 random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(Arc::from(uuid(bytes)))
+    }
+
+    /// The 16 bytes that the text stands for.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 16] {
+        uuid_bytes(&self.0)
+    }
+
+    /// The id that these bytes stand for.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Arc::from(uuid_text(bytes)))
     }
 }
 
@@ -244,6 +325,43 @@ impl Arn {
     #[must_use]
     pub fn secret_container(region: &RegionId, account: &AccountId) -> Self {
         Self(format!("acs:kms:{region}:{account}:secret"))
+    }
+
+    /// The customer master key of that id (kms-secrets.md section 1).
+    #[must_use]
+    pub fn key(region: &RegionId, account: &AccountId, id: &KeyId) -> Self {
+        Self(format!("acs:kms:{region}:{account}:key/{id}"))
+    }
+
+    /// The container of all keys, for CreateKey and ListKeys.
+    #[must_use]
+    pub fn key_container(region: &RegionId, account: &AccountId) -> Self {
+        Self(format!("acs:kms:{region}:{account}:key"))
+    }
+
+    /// Any key: what must be allowed where the key that was named is none.
+    #[must_use]
+    pub fn any_key(region: &RegionId, account: &AccountId) -> Self {
+        Self(format!("acs:kms:{region}:{account}:key/*"))
+    }
+
+    /// An alias (kms-secrets.md section 1).
+    #[must_use]
+    pub fn alias(region: &RegionId, account: &AccountId, name: &AliasName) -> Self {
+        Self(format!("acs:kms:{region}:{account}:{name}"))
+    }
+
+    /// The container of all aliases, for ListAliases.
+    #[must_use]
+    pub fn alias_container(region: &RegionId, account: &AccountId) -> Self {
+        Self(format!("acs:kms:{region}:{account}:alias"))
+    }
+
+    /// The id of the key that this names, if it names one.
+    #[must_use]
+    pub fn as_key(&self) -> Option<KeyId> {
+        let (_, id) = self.0.strip_prefix("acs:kms:")?.split_once(":key/")?;
+        KeyId::parse(id).ok()
     }
 
     /// No resource in particular, for GetRandomPassword (ram.md section 2.1).
@@ -319,6 +437,30 @@ mod tests {
             assert!(OsUser::parse(bad).is_err(), "{bad:?}");
         }
         assert!(OsUser::parse("ecs-user").is_ok());
+    }
+
+    #[test]
+    fn the_id_of_a_key_is_the_text_of_its_bytes() {
+        let id = KeyId::from_random([0xab; 16]);
+        assert_eq!(KeyId::from_bytes(id.to_bytes()), id);
+        let other = KeyId::parse("01234567-89ab-4cde-8f01-23456789abcd").unwrap();
+        assert_eq!(KeyId::from_bytes(other.to_bytes()), other);
+        assert!(KeyId::parse("01234567-89AB-4cde-8f01-23456789abcd").is_err());
+        let (region, account) = (RegionId::parse("r").unwrap(), AccountId::parse("1").unwrap());
+        assert_eq!(Arn::key(&region, &account, &other).as_key(), Some(other));
+        assert_eq!(Arn::any_key(&region, &account).as_key(), None);
+        let secret = SecretName::parse("a").unwrap();
+        assert_eq!(Arn::secret(&region, &account, &secret).as_key(), None);
+    }
+
+    #[test]
+    fn aliases_have_their_prefix_and_leave_that_of_the_service_alone() {
+        for good in ["alias/a", "alias/A-b_c/d", &format!("alias/{}", "x".repeat(255))] {
+            assert!(AliasName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["a", "alias/", "alias/acs/kms", "alias/a b", "alias//a", "alias/a/", &"x".repeat(262)] {
+            assert!(AliasName::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

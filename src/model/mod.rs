@@ -5,11 +5,13 @@
 mod access;
 pub mod campaign;
 mod chain;
+mod ciphertext;
 mod clock;
 mod event;
 mod guarded;
 mod ids;
 mod interval;
+pub mod key;
 pub mod rotation;
 mod sealed;
 mod secret;
@@ -18,12 +20,13 @@ pub use access::{
     AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, PolicyRecord, PolicyType, UserRecord,
 };
 pub use chain::error_chain;
+pub use ciphertext::{Ciphertext, NoCiphertext};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use event::{EventName, FailureInfo, RotationEvent};
 pub use guarded::Guarded;
 pub use ids::{
-    AccessKeyId, AccountId, Arn, CampaignId, InstanceId, InvalidId, OsUser, PolicyName, RegionId, RequestId,
-    RotationId, SecretId, SecretName, UserName, VersionId,
+    AccessKeyId, AccountId, AliasName, Arn, CampaignId, InstanceId, InvalidId, KeyId, KeyVersionId, OsUser,
+    PolicyName, RegionId, RequestId, RotationId, SecretId, SecretName, UserName, VersionId,
 };
 pub use interval::{InvalidInterval, RotationInterval};
 pub use sealed::{Binding, Recipient, Sealed, SealedFormatError};

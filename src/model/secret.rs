@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    AccountId, InstanceId, OsUser, RegionId, RotationInterval, SecretId, SecretName, Timestamp, VersionId,
+    AccountId, InstanceId, KeyId, OsUser, RegionId, RotationInterval, SecretId, SecretName, Timestamp,
+    VersionId,
 };
 
 /// What kind of secret it is (kms-secrets.md section 5.1, `SecretType`).
@@ -279,6 +280,10 @@ pub struct SecretRecord {
     pub kind: SecretType,
     /// Free text, up to 8,192 characters.
     pub description: String,
+    /// The customer master key that its values are encrypted under; the vault's
+    /// own where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption_key: Option<KeyId>,
     /// When it was created.
     pub created: Timestamp,
     /// When it was last changed.
@@ -392,6 +397,7 @@ mod tests {
             name: SecretName::parse("a").unwrap(),
             kind: SecretType::Generic,
             description: String::new(),
+            encryption_key: None,
             created: now,
             updated: now,
             planned_delete: None,

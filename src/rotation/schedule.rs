@@ -98,6 +98,7 @@ mod tests {
             name: SecretName::parse("a").unwrap(),
             kind: SecretType::Ecs,
             description: String::new(),
+            encryption_key: None,
             created: at(0),
             updated: at(0),
             planned_delete: None,

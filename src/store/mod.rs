@@ -8,6 +8,7 @@
 //! from, and a stale one is a [`StoreError::Conflict`].
 
 mod events;
+mod keys;
 pub mod sqlite;
 
 use std::future::Future;
@@ -16,11 +17,12 @@ use std::pin::Pin;
 use crate::model::campaign::{CampaignRecord, MemberRecord};
 use crate::model::rotation::RotationRecord;
 use crate::model::{
-    CampaignId, Guarded, InstanceId, RotationEvent, RotationId, SecretId, SecretName, SecretRecord,
+    CampaignId, Guarded, InstanceId, KeyId, RotationEvent, RotationId, SecretId, SecretName, SecretRecord,
     Timestamp, VersionId,
 };
 
 pub use events::{Ages, EventQuery, EventRow, Standing};
+pub use keys::KeyTable;
 
 /// How many rotations of a secret that are over are kept.
 pub const KEPT_ROTATIONS: u32 = 50;
@@ -101,6 +103,13 @@ pub enum Change {
         /// The key of the row.
         key: String,
     },
+    /// Removes a row of a table of keys.
+    DropKeyRow {
+        /// The table.
+        table: KeyTable,
+        /// The key of the row.
+        key: String,
+    },
     /// Removes a secret with its versions and rotations, if it still has the
     /// revision named.
     DropSecret {
@@ -144,6 +153,17 @@ pub enum Change {
     PutIdentity {
         /// The table.
         table: IdentityTable,
+        /// The key of the row.
+        key: String,
+        /// The row.
+        row: Guarded,
+        /// Whether a row with that key is replaced, instead of being [`StoreError::Exists`].
+        replace: bool,
+    },
+    /// Adds or replaces a row of a table of keys.
+    PutKeyRow {
+        /// The table.
+        table: KeyTable,
         /// The key of the row.
         key: String,
         /// The row.
@@ -202,6 +222,12 @@ pub enum Change {
         version: VersionId,
         /// The encoded [`Sealed`](crate::model::Sealed).
         sealed: Vec<u8>,
+    },
+    /// Changes nothing, and is a [`StoreError::Conflict`] while a secret is
+    /// encrypted under that key.
+    RequireUnused {
+        /// The key.
+        key: KeyId,
     },
 }
 
@@ -332,6 +358,13 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// All rows of an identity table, by key.
     fn identities(&self, table: IdentityTable) -> Answer<'_, Vec<(String, Guarded)>>;
+
+    /// All rows of a table of keys, by key.
+    fn key_rows(&self, table: KeyTable) -> Answer<'_, Vec<(String, Guarded)>>;
+
+    /// How many secrets are encrypted under a key, those included that wait for
+    /// their deletion.
+    fn secrets_under<'a>(&'a self, key: &'a KeyId) -> Answer<'a, u64>;
 
     /// A setting.
     fn setting<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>>;

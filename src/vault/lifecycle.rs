@@ -6,8 +6,8 @@ use super::{CONFLICTS, SECRETS, Vault, VaultError};
 use crate::audit::Access;
 use crate::model::rotation::{RotationRecord, State};
 use crate::model::{
-    AutomaticRotation, EcsBinding, Schedule, SecretDataType, SecretId, SecretName, SecretRecord, SecretType,
-    Tag, Timestamp, VersionId, VersionMeta, VersionStage,
+    AutomaticRotation, EcsBinding, KeyId, Schedule, SecretDataType, SecretId, SecretName, SecretRecord,
+    SecretType, Tag, Timestamp, VersionId, VersionMeta, VersionStage,
 };
 use crate::store::{Change, StoreError};
 
@@ -20,6 +20,8 @@ pub struct NewSecret {
     pub kind: SecretType,
     /// Free text.
     pub description: String,
+    /// The customer master key to encrypt it under; the vault's own without one.
+    pub encryption_key: Option<KeyId>,
     /// For ECS secrets, where it logs on.
     pub ecs: Option<EcsBinding>,
     /// When it rotates by itself.
@@ -70,6 +72,7 @@ impl Vault {
             name: new.name,
             kind: new.kind,
             description: new.description,
+            encryption_key: new.encryption_key,
             created: now,
             updated: now,
             planned_delete: None,

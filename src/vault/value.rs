@@ -7,9 +7,10 @@ use strongroom_hsm::SecretBytes;
 use super::{CONFLICTS, Entry, MAX_VERSIONS, Vault, VaultError, version_binding};
 use crate::audit::Access;
 use crate::model::{
-    Sealed, SecretDataType, SecretName, SecretRecord, SecretType, VersionId, VersionMeta, VersionStage,
+    Binding, Sealed, SecretDataType, SecretName, SecretRecord, SecretType, VersionId, VersionMeta,
+    VersionStage,
 };
-use crate::seal::{RowAltered, SealError};
+use crate::seal::{KeyRefusal, RowAltered, SealError};
 use crate::store::{Change, StoreError};
 
 /// Stages of the owner's own that a secret may have (kms-secrets.md section 5.3).
@@ -94,12 +95,27 @@ impl Vault {
         if version.stages.contains(&VersionStage::Current)
             && let Some(sealed) = &secret.current
         {
-            return Ok(self.sealer.open(&binding, sealed).await?);
+            return self.opened(record, &binding, sealed).await;
         }
         let bytes = self.store.version(&record.id, &version.id).await?;
         let bytes = bytes.ok_or(VaultError::Altered(RowAltered { table: "versions" }))?;
         let sealed = Sealed::decode(&bytes).map_err(SealError::from)?;
-        Ok(self.sealer.open(&binding, &sealed).await?)
+        self.opened(record, &binding, &sealed).await
+    }
+
+    /// A value under a customer master key that is gone is not damaged: it is
+    /// as unreadable as under one that the token has lost.
+    async fn opened(
+        &self,
+        record: &SecretRecord,
+        binding: &Binding<'_>,
+        sealed: &Sealed,
+    ) -> Result<SecretBytes, VaultError> {
+        let opened = self.sealer.open(binding, sealed).await;
+        if matches!(opened, Err(SealError::UnknownKey)) && record.encryption_key.is_some() {
+            return Err(SealError::Key(KeyRefusal::Unavailable).into());
+        }
+        Ok(opened?)
     }
 
     /// The change that stores a sealed version.
@@ -114,7 +130,9 @@ impl Vault {
         data: &SecretBytes,
     ) -> Result<Change, VaultError> {
         let binding = version_binding(&record.account, &record.region, &record.id, version);
-        let sealed = self.sealer.seal(&binding, data).await?.encode().map_err(SealError::from)?;
+        let key = record.encryption_key.as_ref();
+        let sealed = self.sealer.seal_under(key, &binding, data).await?;
+        let sealed = sealed.encode().map_err(SealError::from)?;
         Ok(Change::PutVersion { secret: record.id.clone(), version: version.clone(), sealed })
     }
 

@@ -38,6 +38,7 @@ fn secret(number: u8) -> SecretRecord {
         name: SecretName::parse(&format!("s{number:03}")).unwrap(),
         kind: SecretType::Generic,
         description: String::new(),
+        encryption_key: None,
         created: at(0),
         updated: at(0),
         planned_delete: None,

@@ -27,6 +27,9 @@ use supervisor::Stop;
 /// Room in a call for the address of a key and the lengths of its arguments.
 const FIELD_BYTES: usize = 64;
 
+/// Keys named in one call; a thousand bytes each leave room enough.
+const INTRODUCED_AT_ONCE: usize = 500;
+
 /// Keys in a token, reached through a worker process.
 ///
 /// Handles are cheap to clone and speak to the same worker; the worker ends
@@ -44,9 +47,16 @@ struct Shared {
     program: WorkerProgram,
     token: TokenConfig,
     pin: SecretBytes,
-    keys: RwLock<HashMap<Address, KnownKey>>,
+    keys: RwLock<HashMap<Address, Served>>,
     link: RwLock<Arc<Link>>,
     standing: Mutex<Standing>,
+}
+
+/// A key that calls may name.
+struct Served {
+    known: KnownKey,
+    /// Without it a worker does not serve at all: one that was named at the start.
+    required: bool,
 }
 
 struct Standing {
@@ -58,7 +68,10 @@ struct Standing {
 
 impl KeyService {
     /// Starts the worker, which logs in once, locates every key and asserts
-    /// its template and check value.
+    /// its template and check value. A later worker takes over only if it finds
+    /// them all. Keys that are made or added later are not so important: each is
+    /// located by a later worker when it is first used, and one that is gone by
+    /// then keeps no other from being served.
     ///
     /// The PIN is kept to log in again when the worker has to be replaced.
     ///
@@ -75,7 +88,7 @@ impl KeyService {
         pin: SecretBytes,
         keys: Vec<KnownKey>,
     ) -> Result<Self, HsmError> {
-        let (worker, opened) = Worker::open(&program, &token, &pin, keys.clone()).await?;
+        let (worker, opened) = Worker::open(&program, &token, &pin, keys.clone(), Vec::new()).await?;
         // Another token of the same label must not take this one's place later.
         let token = TokenConfig { token_serial: Some(opened.serial.clone()), ..token };
         let standing = Standing { state: State::Ready, worker_pid: worker.pid(), restarts: 0, opened };
@@ -83,7 +96,11 @@ impl KeyService {
             program,
             token,
             pin,
-            keys: RwLock::new(keys.into_iter().map(|known| (Address::of(&known.key), known)).collect()),
+            keys: RwLock::new(
+                keys.into_iter()
+                    .map(|known| (Address::of(&known.key), Served { known, required: true }))
+                    .collect(),
+            ),
             link: RwLock::new(Arc::clone(&worker.link)),
             standing: Mutex::new(standing),
         });
@@ -229,6 +246,45 @@ impl KeyService {
         Ok(())
     }
 
+    /// Names more keys, which are served from then on: each is located and
+    /// proven when it is first used, and [`add_key`](Self::add_key) does that at
+    /// once. A call with one that is not there, or is another, fails with
+    /// [`HsmError::KeyMissing`] or [`HsmError::KeyAltered`], until it is there.
+    ///
+    /// # Errors
+    ///
+    /// As for every call. The keys are then introduced to the next worker.
+    pub async fn introduce(&self, keys: Vec<KnownKey>) -> Result<(), HsmError> {
+        for known in &keys {
+            self.shared.remember(known.clone());
+        }
+        for part in keys.chunks(INTRODUCED_AT_ONCE) {
+            let body = protocol::to_json(&part)?;
+            self.call(Verb::Introduce, body.len(), |buffer| buffer.push(&body)).await?;
+        }
+        Ok(())
+    }
+
+    /// Destroys a customer master key in the token for good, and serves it no
+    /// more. May be repeated after any error: a key that is not there is success.
+    ///
+    /// # Errors
+    ///
+    /// [`HsmError::KeyAltered`] if what the token holds under that id is not
+    /// plainly that key: nothing is destroyed then. [`HsmError::Protocol`] for
+    /// keys of other kinds, and for those named at the start.
+    pub async fn destroy(&self, key: &KeyRef) -> Result<(), HsmError> {
+        if self.shared.is_required(key) {
+            return Err(HsmError::protocol("a key that the service cannot do without is not destroyed"));
+        }
+        let body = protocol::to_json(key)?;
+        let allowed = self.shared.token.call_deadline * 4;
+        // Before it is gone, so that no later worker looks for it.
+        self.shared.forget(key);
+        self.call_within(Verb::Destroy, allowed, body.len(), |buffer| buffer.push(&body)).await?;
+        Ok(())
+    }
+
     /// How the service stands. Costs no call.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -310,7 +366,7 @@ impl Shared {
         let address = Address::of(key);
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         match keys.get(&address) {
-            Some(known) if known.key.label == key.label => Ok(address),
+            Some(served) if served.known.key.label == key.label => Ok(address),
             Some(_) | None => {
                 Err(HsmError::KeyMissing { key: key.label.clone(), token: self.token.token_label.clone() })
             }
@@ -319,11 +375,27 @@ impl Shared {
 
     fn remember(&self, known: KnownKey) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(Address::of(&known.key), known);
+        let address = Address::of(&known.key);
+        let required = keys.get(&address).is_some_and(|served| served.required);
+        keys.insert(address, Served { known, required });
     }
 
-    fn known_keys(&self) -> Vec<KnownKey> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    fn forget(&self, key: &KeyRef) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&Address::of(key));
+    }
+
+    fn is_required(&self, key: &KeyRef) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&Address::of(key)).is_some_and(|served| served.required)
+    }
+
+    /// The keys that a worker must find before it serves, and the others.
+    fn known_keys(&self) -> (Vec<KnownKey>, Vec<KnownKey>) {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let (required, later): (Vec<&Served>, Vec<&Served>) =
+            keys.values().partition(|served| served.required);
+        let known = |served: Vec<&Served>| served.into_iter().map(|served| served.known.clone()).collect();
+        (known(required), known(later))
     }
 
     fn link(&self) -> Arc<Link> {

@@ -106,8 +106,8 @@ async fn watch(shared: &Shared, worker: &mut Worker, orders: &mut mpsc::Receiver
 
 async fn start_after(shared: &Shared, pause: Duration) -> Result<Worker, HsmError> {
     sleep(pause).await;
-    let (worker, opened) =
-        Worker::open(&shared.program, &shared.token, &shared.pin, shared.known_keys()).await?;
+    let (keys, later) = shared.known_keys();
+    let (worker, opened) = Worker::open(&shared.program, &shared.token, &shared.pin, keys, later).await?;
     shared.up(&worker, opened);
     Ok(worker)
 }

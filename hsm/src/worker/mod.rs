@@ -112,6 +112,8 @@ fn converse(socket: &UnixStream, replies: &Arc<Replies>) -> io::Result<()> {
         | Verb::Random
         | Verb::Generate
         | Verb::AddKey
+        | Verb::Destroy
+        | Verb::Introduce
         | Verb::Report => {
             replies.fail(first.id, &HsmError::protocol("no token is open yet"));
             Ok(())

@@ -88,11 +88,12 @@ fn perform(lane: &mut Lane, verb: Verb, body: &[u8], out: &mut WipingBuffer) -> 
         }
         Verb::AddKey => {
             let known = protocol::read_json(body)?;
-            let token = Arc::clone(&lane.token);
-            let session = token
-                .session(false)
-                .map_err(|error| super::faults::token_error(verb.deed(), &token.label, &error))?;
-            token.admit(&session, &known)
+            lane.token.admit_anew(&known)
+        }
+        Verb::Destroy => lane.token.destroy(&protocol::read_json(body)?),
+        Verb::Introduce => {
+            lane.token.introduce(protocol::read_json(body)?);
+            Ok(())
         }
         Verb::Report => {
             out.push(&protocol::to_json(&examine::examine(lane)?)?);
@@ -109,7 +110,7 @@ fn find(lane: &Lane, fields: &mut Fields<'_>, kind: KeyKind) -> Result<Arc<Key>,
     }
     let key = lane
         .token
-        .key(address)
+        .introduced(address)?
         .ok_or_else(|| HsmError::protocol("the call names a key that was never introduced"))?;
     lane.token.check_unaltered(&key)?;
     Ok(key)

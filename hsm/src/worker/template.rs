@@ -134,6 +134,12 @@ pub(super) fn assert_secret(
     assert_attributes(session, handle, &expected, key, token)
 }
 
+/// Whether an object carries the name of the key.
+pub(super) fn has_label(session: &Session, handle: ObjectHandle, key: &KeyRef) -> bool {
+    let wanted = Attribute::Label(key.label.clone().into_bytes());
+    session.get_attributes(handle, &[AttributeType::Label]).is_ok_and(|found| found.first() == Some(&wanted))
+}
+
 /// Compares the public half of a key pair with its template.
 pub(super) fn assert_public(
     session: &Session,

@@ -29,6 +29,8 @@ pub(super) struct Token {
     /// Keeps the login: it ends when the last session closes.
     anchor: Mutex<Session>,
     keys: RwLock<HashMap<Address, Arc<Key>>>,
+    /// Keys that nobody has used yet.
+    later: RwLock<HashMap<Address, KnownKey>>,
     /// One key is created at a time.
     creating: Mutex<()>,
     /// Set once when only another worker can help.
@@ -89,6 +91,9 @@ impl Token {
             iv_mode,
             anchor: Mutex::new(anchor),
             keys: RwLock::default(),
+            later: RwLock::new(
+                opening.later.iter().map(|known| (Address::of(&known.key), known.clone())).collect(),
+            ),
             creating: Mutex::new(()),
             lost: OnceLock::new(),
         };
@@ -119,7 +124,28 @@ impl Token {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned()
     }
 
-    /// Every key, in no particular order.
+    /// The key of that address, located now if nobody has used it yet.
+    ///
+    /// One that is missing or another is looked for again at the next call: it
+    /// may have been brought back.
+    pub(super) fn introduced(&self, address: Address) -> Result<Option<Arc<Key>>, HsmError> {
+        if let Some(key) = self.key(address) {
+            return Ok(Some(key));
+        }
+        let known = self.later.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
+        let Some(known) = known else { return Ok(None) };
+        self.admit_anew(&known)?;
+        self.later.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        Ok(self.key(address))
+    }
+
+    /// Takes in keys that are located when they are first used.
+    pub(super) fn introduce(&self, keys: Vec<KnownKey>) {
+        let mut later = self.later.write().unwrap_or_else(PoisonError::into_inner);
+        later.extend(keys.into_iter().map(|known| (Address::of(&known.key), known)));
+    }
+
+    /// Every key that was located, in no particular order.
     pub(super) fn keys(&self) -> Vec<Arc<Key>> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -139,6 +165,48 @@ impl Token {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(Address::of(&known.key), Arc::new(key));
+        Ok(())
+    }
+
+    /// As [`admit`](Self::admit), with a session of its own.
+    pub(super) fn admit_anew(&self, known: &KnownKey) -> Result<(), HsmError> {
+        let session =
+            self.session(false).map_err(|error| faults::token_error("locate a key", &self.label, &error))?;
+        self.admit(&session, known)
+    }
+
+    /// Destroys a customer master key, and nothing else; one that is not there
+    /// is success.
+    ///
+    /// An object of that id under another name was put there by somebody else,
+    /// and two of them are nobody's to choose from: both stay.
+    pub(super) fn destroy(&self, key: &KeyRef) -> Result<(), HsmError> {
+        if key.kind != KeyKind::CustomerMaster {
+            return Err(HsmError::protocol("keys of this kind are never destroyed"));
+        }
+        let failed = |error: &Error| faults::token_error("destroy a key", &self.label, error);
+        let _one = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = Address::of(key);
+        let session = self.session(true).map_err(|error| failed(&error))?;
+        match self.find(&session, template::class(key.kind), key)?.as_slice() {
+            [] => {}
+            [only] => {
+                if !template::has_label(&session, *only, key) {
+                    return Err(self.altered(key, "an object of its id has another name"));
+                }
+                if let Err(error) = session.destroy_object(*only) {
+                    // The session's state is unknown now, so the search uses another.
+                    drop(session);
+                    let session = self.session(true).map_err(|error| failed(&error))?;
+                    if !self.find(&session, template::class(key.kind), key)?.is_empty() {
+                        return Err(failed(&error));
+                    }
+                }
+            }
+            several => return Err(self.altered(key, &format!("{} objects have its id", several.len()))),
+        }
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
+        self.later.write().unwrap_or_else(PoisonError::into_inner).remove(&address);
         Ok(())
     }
 

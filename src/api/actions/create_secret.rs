@@ -246,6 +246,7 @@ impl Action for CreateSecret {
                     name: self.name,
                     kind: if ecs.is_some() { SecretType::Ecs } else { SecretType::Generic },
                     description: self.description,
+                    encryption_key: None,
                     ecs,
                     schedule,
                     tags: self.tags,

@@ -37,6 +37,7 @@ use crate::api::wire::{Answer, Reply};
 use crate::api::{ApiError, wire::Call};
 use crate::audit::{Access, EventAccess, Recorded};
 use crate::identity::{Caller, Directory, Identities};
+use crate::keys::Keys;
 use crate::model::campaign::Selector;
 use crate::model::{
     AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId,
@@ -55,6 +56,8 @@ pub struct Services {
     pub vault: Arc<Vault>,
     /// The users and policies.
     pub identities: Arc<Identities>,
+    /// The customer master keys.
+    pub keys: Arc<Keys>,
     /// The rotations.
     pub rotations: Arc<Rotations>,
 }

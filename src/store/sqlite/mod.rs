@@ -3,6 +3,7 @@
 
 mod events;
 mod fleet;
+mod keys;
 mod migrate;
 mod read;
 mod write;
@@ -14,10 +15,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    Ages, Answer, Change, DueSecret, EventQuery, EventRow, FoundSecret, IdentityTable, OpenRotation,
-    SecretPage, Standing, Store, StoreError,
+    Ages, Answer, Change, DueSecret, EventQuery, EventRow, FoundSecret, IdentityTable, KeyTable,
+    OpenRotation, SecretPage, Standing, Store, StoreError,
 };
-use crate::model::{CampaignId, Guarded, RotationId, SecretId, SecretName, Timestamp, VersionId};
+use crate::model::{CampaignId, Guarded, KeyId, RotationId, SecretId, SecretName, Timestamp, VersionId};
 use crate::runtime::Blocking;
 
 /// How many readers there are at most.
@@ -197,6 +198,15 @@ impl Store for SqliteStore {
 
     fn identities(&self, table: IdentityTable) -> Answer<'_, Vec<(String, Guarded)>> {
         self.read(move |c| read::identities(c, table))
+    }
+
+    fn key_rows(&self, table: KeyTable) -> Answer<'_, Vec<(String, Guarded)>> {
+        self.read(move |c| keys::rows(c, table))
+    }
+
+    fn secrets_under<'a>(&'a self, key: &'a KeyId) -> Answer<'a, u64> {
+        let key = key.clone();
+        self.read(move |c| keys::secrets_under(c, &key))
     }
 
     fn setting<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Guarded>> {

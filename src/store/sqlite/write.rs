@@ -6,9 +6,9 @@ use std::thread;
 use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::unavailable;
-use crate::model::VersionStage;
+use super::{keys, unavailable};
 use crate::model::rotation::RotationRecord;
+use crate::model::{KeyId, VersionStage};
 use crate::store::{Change, IdentityTable, KEPT_ROTATIONS, StoreError};
 
 /// Jobs waiting at most; more wait in their callers.
@@ -123,6 +123,7 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             };
             one_row(execute(transaction, sql, params![key])?)
         }
+        Change::DropKeyRow { table, key } => keys::drop_row(transaction, *table, key),
         Change::DropSecret { id, expect } => {
             execute(transaction, "DELETE FROM rotations WHERE secret_id = ?1", params![id.as_str()])?;
             let sql = "DELETE FROM secrets WHERE id = ?1 AND revision = ?2";
@@ -167,6 +168,8 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             };
             one_row(done)
         }
+        Change::PutKeyRow { table, key, row, replace } => keys::put(transaction, *table, key, row, *replace),
+        Change::RequireUnused { key } => keys::require_unused(transaction, key),
         Change::PutIdentity { table, key, row, replace } => {
             let sql = match (table, replace) {
                 (IdentityTable::AccessKeys, false) => {
@@ -237,7 +240,8 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
                 None => execute(
                     transaction,
                     "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, promised_ms, \
-                     current_ms, target, body, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     current_ms, target, body, mac, encryption_key) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                     params![
                         id,
                         record.name.as_str(),
@@ -248,7 +252,8 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
                         current,
                         target,
                         row.body,
-                        row.mac
+                        row.mac,
+                        record.encryption_key.as_ref().map(KeyId::as_str)
                     ],
                 )?,
                 Some(expect) => execute(
@@ -301,7 +306,7 @@ fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn execute(
+pub(super) fn execute(
     transaction: &Savepoint<'_>,
     sql: &str,
     parameters: impl rusqlite::Params,
@@ -315,6 +320,6 @@ fn execute(
 }
 
 /// A change that names a row nobody has, or an old revision of it, is a conflict.
-fn one_row(count: usize) -> Result<(), StoreError> {
+pub(super) fn one_row(count: usize) -> Result<(), StoreError> {
     if count == 1 { Ok(()) } else { Err(StoreError::Conflict) }
 }
