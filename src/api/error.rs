@@ -228,7 +228,9 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict | StoreError::Unavailable(_) | StoreError::Locked => {
                 Self::unavailable("The database cannot be used now: try again.")
             }
-            StoreError::Exists | StoreError::Damaged(_) | StoreError::Newer { .. } => Self::internal(),
+            StoreError::Exists | StoreError::Full | StoreError::Damaged(_) | StoreError::Newer { .. } => {
+                Self::internal()
+            }
         };
         public.because(&error)
     }
@@ -255,6 +257,13 @@ impl From<VaultError> for ApiError {
                 "The secret has as many versions as it may have, all with a stage: take a stage off an old version.",
             ),
             VaultError::NotFound => Self::not_found(),
+            VaultError::Quota { limit } => Self::new(
+                "Rejected.LimitExceeded",
+                400,
+                format!(
+                    "There are {limit} secrets, as many as the quota allows: delete some for good, or have the quota raised."
+                ),
+            ),
             VaultError::NotInDeleteWindow => {
                 Self::new("Rejected.ResourceInUse", 409, "The secret is not scheduled for deletion.")
             }

@@ -13,6 +13,8 @@ use crate::model::{AccountId, RegionId};
 use crate::notify::{AddressRange, Target};
 use crate::rotation::{self, KeyType};
 
+use super::quotas::Quotas;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -83,6 +85,9 @@ pub struct Config {
     pub events: Events,
     /// Numbers for Prometheus; none without it.
     pub metrics: Option<MetricsListener>,
+    /// How much there may be, and how often principals may call.
+    #[serde(default)]
+    pub quotas: Quotas,
 }
 
 /// `[hsm]`
@@ -413,6 +418,7 @@ impl Config {
         )?;
         value(self.rotation.key_grace_seconds <= 3_600, "rotation.key_grace_seconds", "at most 3600")?;
         self.events.check()?;
+        self.quotas.check()?;
         value((1..=65_535).contains(&self.limits.connections), "limits.connections", "from 1 to 65535")?;
         if let Some(cloud) = &self.cloud {
             value((10..=10_000).contains(&cloud.pace_ms), "cloud.pace_ms", "from 10 to 10000")?;

@@ -16,6 +16,7 @@ mod keys;
 mod monitoring;
 mod notes;
 mod parts;
+mod quotas;
 mod replay;
 mod serve;
 
@@ -26,4 +27,5 @@ pub use doctor::{Finding, Level, doctor};
 pub use error::ApplianceError;
 pub use hardening::keep_memory_private;
 pub use init::{InitOptions, InitReport, init};
+pub use quotas::Quotas;
 pub use serve::serve;

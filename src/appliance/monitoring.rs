@@ -78,7 +78,7 @@ pub(super) async fn start(config: &Config, parts: &Parts) -> Result<JoinSet<()>,
         listener.map_err(|source| ApplianceError::Listen { address: settings.listen.clone(), source })?;
     let counts = Arc::new(Counts::default());
     tasks.spawn(Watcher::new(Arc::clone(store), Arc::clone(integrity), Arc::clone(&counts)).run());
-    let gate = Arc::clone(&parts.gate);
+    let (gate, throttling) = (Arc::clone(&parts.gate), Arc::clone(&parts.gate));
     let metrics = Metrics {
         store: Arc::clone(store),
         integrity: Arc::clone(integrity),
@@ -91,6 +91,7 @@ pub(super) async fn start(config: &Config, parts: &Parts) -> Result<JoinSet<()>,
             Health { audit: health.audit, hsm: health.hsm }
         }),
         counts,
+        throttled: Box::new(move || throttling.throttled_calls()),
     };
     tasks.spawn(Arc::new(metrics).serve(listener));
     Ok(tasks)

@@ -114,7 +114,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
     .await?;
     let identities = Arc::new(identities);
     let keys = Arc::new(customer_keys(config, &opened).await?);
-    let vault = Arc::new(Vault::new(
+    let vault = Vault::new(
         config.account.clone(),
         config.region.clone(),
         Arc::clone(&opened.store),
@@ -122,7 +122,8 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
         Arc::clone(&opened.integrity),
         Arc::clone(&opened.clock),
         config.cache.secrets.max(1),
-    ));
+    );
+    let vault = Arc::new(vault.with_quota(config.quotas.secrets));
     let commander = commander(config, &opened).await?;
     let rotations = Arc::new(Rotations::new(
         Arc::clone(&vault),
@@ -144,6 +145,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
         recorder.clone(),
         Scope { account: config.account.clone(), region: config.region.clone() },
         rules,
+        &config.quotas.rates(),
         Arc::clone(&opened.clock),
         opened.origin.clone(),
     ));

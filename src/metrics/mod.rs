@@ -53,6 +53,9 @@ pub struct Health {
 /// Asks how the appliance is.
 pub type AskHealth = Box<dyn Fn() -> Health + Send + Sync>;
 
+/// Asks how many calls were throttled since the start, by class of actions.
+pub type AskThrottled = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+
 /// What is shown, and where it comes from.
 pub struct Metrics {
     /// The rows.
@@ -71,6 +74,8 @@ pub struct Metrics {
     pub health: AskHealth,
     /// What happened since the start.
     pub counts: Arc<Counts>,
+    /// How often principals were told to wait.
+    pub throttled: AskThrottled,
 }
 
 impl fmt::Debug for Metrics {
@@ -133,6 +138,11 @@ impl Metrics {
             u64::from(health.audit),
         );
         page.single("strongroom_token_ready", "Whether the token answers", u64::from(health.hsm));
+        let name = "strongroom_throttled_calls_total";
+        page.counter(name, "Calls refused since the start because their principal called too often");
+        for (class, count) in (self.throttled)() {
+            page.value(name, &[("class", class)], count);
+        }
         if self.per_secret {
             self.write_secrets(&mut page, now).await?;
         }

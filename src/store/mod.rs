@@ -55,6 +55,16 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the database is in use by another strongroom process")]
     Locked,
+    /// The change would leave more rows than it said there may be.
+    #[error("there would be more rows than there may be")]
+    Full,
+}
+
+/// The tables whose rows have a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Secrets, those that wait for their deletion included.
+    Secrets,
 }
 
 /// The tables that say who may do what.
@@ -95,6 +105,14 @@ pub enum Change {
         event: Box<RotationEvent>,
         /// The same as a guarded row.
         row: Guarded,
+    },
+    /// Changes nothing, but is [`StoreError::Full`] when the changes before it
+    /// leave more rows than that, whoever else changes the same table.
+    AtMost {
+        /// The table.
+        table: Counted,
+        /// How many rows it may have.
+        rows: u64,
     },
     /// Removes an identity row.
     DropIdentity {

@@ -25,6 +25,12 @@ pub enum VaultError {
     /// A limit of the number of versions is reached.
     #[error("the secret has {limit} versions, all of them with a stage", limit = super::MAX_VERSIONS)]
     Full,
+    /// There are as many secrets as there may be.
+    #[error("there are {limit} secrets, as many as there may be")]
+    Quota {
+        /// How many there may be.
+        limit: u64,
+    },
     /// There is no such secret, or no such version or stage of it.
     #[error("no such secret, version or stage")]
     NotFound,

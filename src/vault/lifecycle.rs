@@ -9,7 +9,7 @@ use crate::model::{
     AutomaticRotation, EcsBinding, KeyId, Schedule, SecretDataType, SecretId, SecretName, SecretRecord,
     SecretType, Tag, Timestamp, VersionId, VersionMeta, VersionStage,
 };
-use crate::store::{Change, StoreError};
+use crate::store::{Change, Counted, StoreError};
 
 /// A secret to be created, with its first version.
 #[derive(Debug)]
@@ -57,7 +57,8 @@ impl Vault {
     ///
     /// [`VaultError::Exists`], or [`VaultError::InDeleteWindow`] when a secret
     /// of that name waits for its deletion; [`VaultError::TargetTaken`] when another
-    /// secret holds the same credential; [`VaultError::Seal`] when the token is away.
+    /// secret holds the same credential; [`VaultError::Quota`]; [`VaultError::Seal`]
+    /// when the token is away.
     pub async fn create(&self, _access: &Access, new: NewSecret) -> Result<SecretRecord, VaultError> {
         match self.find(&new.name).await {
             Ok(entry) => return Err(taken(&entry.record)),
@@ -89,9 +90,12 @@ impl Vault {
             tags: new.tags,
             revision: 1,
         };
-        let mut changes = Vec::with_capacity(2);
+        let mut changes = Vec::with_capacity(3);
         let row = self.integrity.guard(SECRETS, record.id.as_str(), &record)?;
         changes.push(Change::PutSecret { record: Box::new(record.clone()), row, expect: None });
+        if self.quota > 0 {
+            changes.push(Change::AtMost { table: Counted::Secrets, rows: self.quota });
+        }
         for version in &record.versions {
             changes.push(self.seal_version(&record, &version.id, &new.data).await?);
         }
@@ -100,6 +104,7 @@ impl Vault {
                 self.memory.forget(&record.name);
                 Ok(record)
             }
+            Err(StoreError::Full) => Err(VaultError::Quota { limit: self.quota }),
             Err(StoreError::Exists) => {
                 self.memory.forget(&record.name);
                 match self.find(&record.name).await {

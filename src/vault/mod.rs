@@ -50,6 +50,8 @@ pub struct Vault {
     integrity: Arc<Integrity>,
     clock: Arc<dyn Clock>,
     memory: Memory,
+    /// Secrets at most; 0 is no limit.
+    quota: u64,
 }
 
 /// The table name that the MACs of secrets cover.
@@ -67,7 +69,13 @@ impl Vault {
         clock: Arc<dyn Clock>,
         remembered: usize,
     ) -> Self {
-        Self { account, region, store, sealer, integrity, clock, memory: Memory::new(remembered) }
+        Self { account, region, store, sealer, integrity, clock, memory: Memory::new(remembered), quota: 0 }
+    }
+
+    /// The same vault with at most so many secrets; 0 is no limit.
+    #[must_use]
+    pub fn with_quota(self, secrets: u64) -> Self {
+        Self { quota: secrets, ..self }
     }
 
     /// The account all secrets belong to.

@@ -15,6 +15,7 @@ mod harness;
 mod hsm_loss;
 mod leaks;
 mod linux_hosts;
+mod quotas;
 mod ram_vectors;
 mod rotation;
 mod secrets;

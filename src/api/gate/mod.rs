@@ -7,7 +7,8 @@
 
 mod decision;
 mod facts;
-mod strangers;
+mod ration;
+mod throttle;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,12 +27,19 @@ use crate::rpc::encoding::Parameters;
 use crate::rpc::signature::{Claim, Received, Rules};
 
 pub use decision::Circumstances;
+pub use throttle::{Class, Rates};
 
 use facts::Facts;
-use strangers::Strangers;
+use ration::Ration;
+use throttle::Throttle;
 
 /// The longest message of an error that carries a string to sign, in bytes.
 const MAX_STRING_TO_SIGN: usize = 8 * 1_024;
+/// Records of failed calls that an address may cause at once before it is
+/// known who calls, and how many a second later.
+const OF_STRANGERS: (u32, u32) = (2_000, 50);
+/// The same for throttled calls of a principal.
+const OF_THROTTLED: (u32, u32) = (20, 1);
 
 /// The gate of one appliance.
 #[derive(Debug)]
@@ -42,7 +50,9 @@ pub struct Gate {
     rules: Rules,
     clock: Arc<dyn Clock>,
     node: String,
-    strangers: Strangers,
+    strangers: Ration<IpAddr>,
+    throttle: Throttle,
+    throttled: Ration<Arc<str>>,
 }
 
 /// A call whose signer is known.
@@ -62,10 +72,21 @@ impl Gate {
         recorder: Recorder,
         scope: Scope,
         rules: Rules,
+        rates: &Rates,
         clock: Arc<dyn Clock>,
         node: String,
     ) -> Self {
-        Self { services, recorder, scope, rules, clock, node, strangers: Strangers::default() }
+        Self {
+            services,
+            recorder,
+            scope,
+            rules,
+            clock,
+            node,
+            strangers: Ration::new(OF_STRANGERS.0, OF_STRANGERS.1),
+            throttle: Throttle::new(rates),
+            throttled: Ration::new(OF_THROTTLED.0, OF_THROTTLED.1),
+        }
     }
 
     /// Serves a call from its bytes to its response. There is no response but
@@ -134,6 +155,10 @@ impl Gate {
             Ok(caller) => caller,
             Err(error) => return self.refusal(&facts, unauthenticated(error, &claim)).await,
         };
+        if let Err(wait_ms) = self.throttle.take(&caller.user_id, row.spec.name, self.clock.now()) {
+            facts.caller = Some(&caller);
+            return self.refuse_throttled(&facts, &caller, wait_ms).await;
+        }
         let signed = Signed {
             caller: &caller,
             parameters: &parameters,
@@ -227,15 +252,37 @@ impl Gate {
     }
 
     async fn refusal(&self, facts: &Facts<'_>, error: ApiError) -> Result<(Reply, Recorded), ApiError> {
-        let mut store = facts.store(&self.node);
-        if facts.caller.is_none() {
-            let now = self.clock.now();
-            match self.strangers.admit(source_address(facts.call), now) {
-                Some(suppressed) => store.suppressed = suppressed,
-                // Counted, and told in the next record of the same source.
-                None => return Err(too_many()),
-            }
+        if facts.caller.is_some() {
+            return self.note_refusal(facts, error, 0).await;
         }
+        match self.strangers.admit(source_address(facts.call), self.clock.now()) {
+            Some(suppressed) => self.note_refusal(facts, error, suppressed).await,
+            // Counted, and told in the next record of the same source.
+            None => Err(too_many()),
+        }
+    }
+
+    async fn refuse_throttled(
+        &self,
+        facts: &Facts<'_>,
+        caller: &Caller,
+        wait_ms: u64,
+    ) -> Result<(Reply, Recorded), ApiError> {
+        let error = throttled(wait_ms);
+        match self.throttled.admit(Arc::clone(&caller.user_id), self.clock.now()) {
+            Some(suppressed) => self.note_refusal(facts, error, suppressed).await,
+            None => Err(error),
+        }
+    }
+
+    async fn note_refusal(
+        &self,
+        facts: &Facts<'_>,
+        error: ApiError,
+        suppressed: u64,
+    ) -> Result<(Reply, Recorded), ApiError> {
+        let mut store = facts.store(&self.node);
+        store.suppressed = suppressed;
         log_cause(facts, &error);
         let resources = store.resources();
         let event = facts.event(&store, &resources, &self.scope, Some(&error), Phase::Finished);
@@ -250,6 +297,12 @@ impl Gate {
             audit: self.recorder.journal().usable().is_ok(),
             hsm: self.services.vault.sealer().keys().is_ready(),
         }
+    }
+
+    /// How many calls were throttled since the start, by class.
+    #[must_use]
+    pub fn throttled_calls(&self) -> Vec<(&'static str, u64)> {
+        self.throttle.refused().collect()
     }
 
     /// A fresh request id.
@@ -275,6 +328,18 @@ pub struct Health {
     pub audit: bool,
     /// The token answers.
     pub hsm: bool,
+}
+
+/// What a principal is told that calls too often.
+fn throttled(wait_ms: u64) -> ApiError {
+    ApiError {
+        retry_after_ms: Some(wait_ms),
+        ..ApiError::new(
+            "Rejected.Throttling",
+            429,
+            "You call this action, or others of its class, more often than the quota allows: wait as long as x-acs-retry-after says.",
+        )
+    }
 }
 
 /// What a source is told whose failed calls are too many to be recorded one by one.

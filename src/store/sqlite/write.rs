@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{keys, unavailable};
 use crate::model::rotation::RotationRecord;
 use crate::model::{KeyId, VersionStage};
-use crate::store::{Change, IdentityTable, KEPT_ROTATIONS, StoreError};
+use crate::store::{Change, Counted, IdentityTable, KEPT_ROTATIONS, StoreError};
 
 /// Jobs waiting at most; more wait in their callers.
 const QUEUE: usize = 1024;
@@ -96,6 +96,16 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             let (name, secret) = (event.name.as_str(), event.secret_name.as_str());
             execute(transaction, sql, params![event.id, event.at.millis(), name, secret, row.body, row.mac])
                 .map(drop)
+        }
+        Change::AtMost { table, rows } => {
+            let sql = match table {
+                Counted::Secrets => "SELECT count(*) FROM secrets",
+            };
+            let count: i64 = transaction
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                .map_err(unavailable)?;
+            if count > integer(*rows) { Err(StoreError::Full) } else { Ok(()) }
         }
         Change::NoteOverdue { secret, promised } => {
             let sql = "UPDATE secrets SET overdue_told_ms = ?2 WHERE id = ?1 AND promised_ms = ?2";
