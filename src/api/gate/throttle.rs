@@ -15,7 +15,7 @@ use crate::api::actions::{Service, Spec, TABLE};
 use crate::audit::EventAccess;
 use crate::model::Timestamp;
 
-/// A bucket holds what a second brings.
+/// Nanoseconds.
 const SECOND: i64 = 1_000_000_000;
 /// Principals are spread over so many locks.
 const SHARDS: usize = 16;
@@ -112,6 +112,22 @@ struct Rule {
     places: [Option<usize>; 2],
 }
 
+/// A limit in nanoseconds: what a call costs, and what is saved up at most. A
+/// bucket holds the calls of a second.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    cost: i64,
+    capacity: i64,
+}
+
+impl Bucket {
+    fn of(rate: u32) -> Self {
+        let rate = i64::from(rate.max(1));
+        let cost = SECOND / rate;
+        Self { cost, capacity: cost * rate }
+    }
+}
+
 /// What a principal has used. For each bucket the moment, in nanoseconds, at
 /// which it is full again: one number says both how much is in it and since when.
 type Account = Box<[i64]>;
@@ -126,8 +142,8 @@ struct Shard {
 /// The budgets of all principals.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    /// Nanoseconds that a call costs, for each place of an account.
-    costs: Box<[i64]>,
+    /// One for each place of an account.
+    buckets: Box<[Bucket]>,
     /// The actions that are limited at all.
     rules: HashMap<&'static str, Rule>,
     hasher: RandomState,
@@ -137,7 +153,6 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn new(rates: &Rates) -> Self {
-        let cost = |rate: u32| SECOND / i64::from(rate.max(1));
         let of_class = |class: Class| rates.classes.iter().position(|(limited, _)| *limited == class);
         let of_action = |name: &str| rates.actions.iter().position(|(limited, _)| limited == name);
         let mut rules = HashMap::new();
@@ -149,10 +164,10 @@ impl Throttle {
                 rules.insert(row.spec.name, Rule { class, places });
             }
         }
-        let classes = rates.classes.iter().map(|(_, rate)| cost(*rate));
-        let actions = rates.actions.iter().map(|(_, rate)| cost(*rate));
+        let classes = rates.classes.iter().map(|(_, rate)| Bucket::of(*rate));
+        let actions = rates.actions.iter().map(|(_, rate)| Bucket::of(*rate));
         Self {
-            costs: classes.chain(actions).collect(),
+            buckets: classes.chain(actions).collect(),
             rules,
             hasher: RandomState::new(),
             shards: Default::default(),
@@ -167,11 +182,12 @@ impl Throttle {
     /// The milliseconds after which there is room for it again; nothing is taken then.
     pub(super) fn take(&self, principal: &Arc<str>, action: &str, now: Timestamp) -> Result<(), u64> {
         let Some(rule) = self.rules.get(action) else { return Ok(()) };
-        let now = now.millis().saturating_mul(1_000_000);
+        // Any moment that is possible, so that what is added to it stays a number.
+        let now = now.millis().clamp(0, i64::MAX / 2_000_000) * 1_000_000;
         let place = usize::try_from(self.hasher.hash_one(&**principal) % 16).unwrap_or(0);
         let Some(shard) = self.shards.get(place) else { return Ok(()) };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = self.take_from(shard.account(principal, now, self.costs.len()), rule, now);
+        let taken = self.take_from(shard.account(principal, now, self.buckets.len()), rule, now);
         drop(shard);
         if taken.is_err() {
             let at = Class::ALL.iter().position(|class| *class == rule.class);
@@ -183,24 +199,21 @@ impl Throttle {
     }
 
     fn take_from(&self, account: &mut Account, rule: &Rule, now: i64) -> Result<(), u64> {
-        let after = |account: &Account, place: usize| {
-            let (full, cost) = (account.get(place)?, self.costs.get(place)?);
-            // More than a second ahead only when the clock was set back.
-            Some((*full).clamp(now, now.saturating_add(SECOND)).saturating_add(*cost))
-        };
-        let places = || rule.places.iter().copied().flatten();
-        let lacking = places()
-            .filter_map(|place| after(account, place))
-            .map(|full| full.saturating_sub(now).saturating_sub(SECOND))
-            .max()
-            .unwrap_or(0);
+        let mut lacking = 0;
+        for place in rule.places.iter().copied().flatten() {
+            let (Some(full), Some(bucket)) = (account.get_mut(place), self.buckets.get(place)) else {
+                continue;
+            };
+            // It is later than a whole bucket only when the clock was set back.
+            *full = (*full).clamp(now, now.saturating_add(bucket.capacity));
+            lacking = lacking.max(*full + bucket.cost - now - bucket.capacity);
+        }
         if lacking > 0 {
             return Err(u64::try_from(lacking).unwrap_or(0).div_ceil(1_000_000));
         }
-        for place in places() {
-            let full = after(account, place);
-            if let (Some(full), Some(slot)) = (full, account.get_mut(place)) {
-                *slot = full;
+        for place in rule.places.iter().copied().flatten() {
+            if let (Some(full), Some(bucket)) = (account.get_mut(place), self.buckets.get(place)) {
+                *full += bucket.cost;
             }
         }
         Ok(())
