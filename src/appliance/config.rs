@@ -13,7 +13,7 @@ use crate::model::{AccountId, RegionId};
 use crate::notify::{AddressRange, Target};
 use crate::rotation::{self, KeyType};
 
-use super::quotas::Quotas;
+use super::quotas::{Quotas, at_most};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -327,16 +327,11 @@ pub struct Keys {
     /// Whether a customer master key is kept from deletion while secrets are
     /// encrypted under it.
     pub protect_used: bool,
-    /// Customer master keys at most.
-    pub max_keys: usize,
-    /// Aliases at most.
-    pub max_aliases: usize,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        let keys::Settings { protect_used, max_keys, max_aliases } = keys::Settings::default();
-        Self { protect_used, max_keys, max_aliases }
+        Self { protect_used: keys::Settings::default().protect_used }
     }
 }
 
@@ -450,8 +445,8 @@ impl Config {
     pub(super) fn keys_settings(&self) -> keys::Settings {
         keys::Settings {
             protect_used: self.keys.protect_used,
-            max_keys: self.keys.max_keys,
-            max_aliases: self.keys.max_aliases,
+            max_keys: at_most(self.quotas.keys),
+            max_aliases: at_most(self.quotas.aliases),
         }
     }
 

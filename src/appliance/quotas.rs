@@ -20,14 +20,23 @@ const MAX_RATE: u32 = 1_000_000;
 pub struct Quotas {
     /// Secrets, those that wait for their deletion included.
     pub secrets: u64,
+    /// Customer master keys, those that wait for their deletion included.
+    pub keys: u64,
+    /// Aliases of keys.
+    pub aliases: u64,
     /// Calls a second of each principal, by class of actions or single action.
     pub per_second: BTreeMap<String, u32>,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { secrets: 1_000_000, per_second: BTreeMap::new() }
+        Self { secrets: 1_000_000, keys: 1_000, aliases: 10_000, per_second: BTreeMap::new() }
     }
+}
+
+/// A quota as a number that nothing exceeds where there is none.
+pub(super) fn at_most(quota: u64) -> usize {
+    if quota == 0 { usize::MAX } else { usize::try_from(quota).unwrap_or(usize::MAX) }
 }
 
 fn class(name: &str) -> Option<Class> {
