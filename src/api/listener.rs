@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -305,6 +305,9 @@ async fn answer(request: Request<Incoming>, peer: Arc<Peer>, server: &Server) ->
     if call.target.path() == "/healthz" && call.method == hyper::Method::GET {
         return health(gate, &call);
     }
+    if call.target.path() == "/openapi.json" && call.method == hyper::Method::GET {
+        return openapi();
+    }
     let received = async {
         // Most requests have no body and wait for nobody.
         let _room = if body.is_end_stream() {
@@ -392,6 +395,16 @@ async fn read(body: Incoming, limit: usize) -> Result<Zeroizing<Vec<u8>>, ApiErr
         }
     }
     Ok(out)
+}
+
+/// The description of the API, the same for everybody: neither signed nor recorded.
+fn openapi() -> Response<Full<Bytes>> {
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| serde_json::to_vec(&super::describe::openapi()).unwrap_or_default().into());
+    let mut response = Response::new(Full::new(DOCUMENT.clone()));
+    let json = hyper::header::HeaderValue::from_static("application/json;charset=utf-8");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    response
 }
 
 /// What a probe is told. It is not recorded: anybody could fill the disk with probes.

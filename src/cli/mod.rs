@@ -11,6 +11,7 @@
 //! they were asked for, and never to standard error.
 
 mod advice;
+mod api;
 mod connection;
 mod error;
 mod events;
@@ -76,6 +77,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what the API is: a reference to read, or an OpenAPI document
+    #[command(subcommand)]
+    Api(api::ApiCommand),
     /// Check and watch the audit journal
     #[command(subcommand)]
     Audit(journal::AuditCommand),
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, output: &mut Output) -> Result<Exit, CliError> {
     let done = |result: Result<(), CliError>| result.map(|()| Exit::Done);
     match command {
+        Command::Api(command) => done(api::run(&command, output)),
         Command::Audit(command) => journal::run(&command, output),
         Command::Cloud(command) => done(appliance()?.block_on(server::cloud(&command, output))),
         Command::Doctor(args) => appliance()?.block_on(server::doctor(&args, output)),

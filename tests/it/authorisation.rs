@@ -227,7 +227,7 @@ async fn allowed(asked: &Asked<'_>) {
     let records = asked.appliance.audit_of(&reply.request_id());
     let phases: Vec<Value> =
         records.iter().map(|r| r["additionalEventData"].get("phase").cloned().unwrap_or_default()).collect();
-    match spec.access {
+    match spec.access() {
         EventAccess::Read => assert_eq!(phases, [Value::Null], "{}", spec.name),
         EventAccess::Write => assert_eq!(phases, ["started", "finished"], "{}", spec.name),
     }
@@ -247,7 +247,7 @@ async fn allowed(asked: &Asked<'_>) {
     }
     let last = records.last().unwrap();
     assert_eq!(last.get("errorCode").is_some(), status != 200, "{}", spec.name);
-    assert_eq!(last["eventRW"], if spec.access == EventAccess::Read { "Read" } else { "Write" });
+    assert_eq!(last["eventRW"], if spec.access() == EventAccess::Read { "Read" } else { "Write" });
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::campaigns::{Described, described};
 use super::create_secret::tags;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::campaign::{Amount, Course, Selector, Window};
 use crate::model::{CampaignId, RequestId};
@@ -16,8 +16,6 @@ use crate::rotation::fleet::{Candidate, Plan};
 
 /// Windows of a campaign at most.
 const MAX_WINDOWS: usize = 20;
-/// Between two waves at most: a week.
-const MAX_PAUSE_SECONDS: u32 = 604_800;
 /// The right that a caller must have on each secret of a campaign.
 const ROTATE: &str = "kms:RotateSecret";
 
@@ -60,11 +58,11 @@ impl Wanted {
                 .map_err(|error| ApiError::invalid(format!("The parameter {name} is not valid: {error}."))),
         };
         let course = Course {
-            canary: input.number("Canary", 1, 0, 1_000)?,
+            canary: input.number("Canary")?,
             wave: amount("WaveSize", Amount::Percent(10))?,
             failures: amount("MaxFailures", Amount::Percent(5))?,
             windows: windows(input)?,
-            pause_seconds: input.number("PauseSeconds", 0, 0, MAX_PAUSE_SECONDS)?,
+            pause_seconds: input.number("PauseSeconds")?,
         };
         Ok(Self { selector: Selector { prefix: prefix.to_owned(), tags }, course, chosen: Vec::new() })
     }
@@ -143,22 +141,7 @@ fn plan_answer(plan: &Plan, request_id: &RequestId) -> Result<Answer, ApiError> 
 }
 
 impl Action for PlanRotationCampaign {
-    const SPEC: Spec = Spec {
-        name: "PlanRotationCampaign",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:PlanRotationCampaign",
-        clear: &[
-            "AllSecrets",
-            "Canary",
-            "MaxFailures",
-            "NamePrefix",
-            "PauseSeconds",
-            "Tags",
-            "WaveSize",
-            "Windows",
-        ],
-    };
+    const SPEC: Spec = spec!(Kms, "PlanRotationCampaign");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { wanted: Wanted::parse(input)? })
@@ -197,24 +180,7 @@ pub(super) struct StartRotationCampaign {
 }
 
 impl Action for StartRotationCampaign {
-    const SPEC: Spec = Spec {
-        name: "StartRotationCampaign",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:StartRotationCampaign",
-        clear: &[
-            "AllSecrets",
-            "CampaignId",
-            "Canary",
-            "MaxFailures",
-            "NamePrefix",
-            "PauseSeconds",
-            "PlanDigest",
-            "Tags",
-            "WaveSize",
-            "Windows",
-        ],
-    };
+    const SPEC: Spec = spec!(Kms, "StartRotationCampaign");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let id = input.parsed("CampaignId", CampaignId::parse)?;

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::campaign::{CampaignRecord, MemberRecord, MemberState};
 use crate::model::{CampaignId, RequestId, Timestamp};
@@ -15,8 +15,6 @@ use crate::rotation::fleet::{self, CampaignError, Order, WaveCount};
 
 /// Members that are not as they should be, in one answer at most.
 const MAX_TROUBLES: usize = 1_000;
-/// Campaigns in one answer at most.
-const MAX_CAMPAIGNS: u32 = 100;
 
 /// An answer about one campaign.
 #[derive(Serialize)]
@@ -197,13 +195,7 @@ pub(super) struct DescribeRotationCampaign {
 }
 
 impl Action for DescribeRotationCampaign {
-    const SPEC: Spec = Spec {
-        name: "DescribeRotationCampaign",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:DescribeRotationCampaign",
-        clear: &["CampaignId"],
-    };
+    const SPEC: Spec = spec!(Kms, "DescribeRotationCampaign");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { id: input.parsed("CampaignId", CampaignId::parse)? })
@@ -246,16 +238,10 @@ struct List<'a> {
 }
 
 impl Action for ListRotationCampaigns {
-    const SPEC: Spec = Spec {
-        name: "ListRotationCampaigns",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:ListRotationCampaigns",
-        clear: &["MaxItems"],
-    };
+    const SPEC: Spec = spec!(Kms, "ListRotationCampaigns");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        Ok(Self { limit: input.number("MaxItems", MAX_CAMPAIGNS, 1, MAX_CAMPAIGNS)? })
+        Ok(Self { limit: input.number("MaxItems")? })
     }
 
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
@@ -290,7 +276,7 @@ async fn order(
 }
 
 macro_rules! order {
-    ($(#[$doc:meta])* $name:ident, $text:literal, $right:literal, $order:expr) => {
+    ($(#[$doc:meta])* $name:ident, $text:literal, $order:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(super) struct $name {
@@ -298,13 +284,7 @@ macro_rules! order {
         }
 
         impl Action for $name {
-            const SPEC: Spec = Spec {
-                name: $text,
-                service: Service::Kms,
-                access: EventAccess::Write,
-                right: $right,
-                clear: &["CampaignId"],
-            };
+            const SPEC: Spec = spec!(Kms, $text);
 
             fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
                 Ok(Self { id: input.parsed("CampaignId", CampaignId::parse)? })
@@ -329,13 +309,13 @@ macro_rules! order {
 
 order!(
     /// Gives a campaign up; what is going on goes on to its end.
-    CancelRotationCampaign, "CancelRotationCampaign", "kms:CancelRotationCampaign", Order::Cancel
+    CancelRotationCampaign, "CancelRotationCampaign", Order::Cancel
 );
 order!(
     /// Has a campaign begin nothing more for now.
-    PauseRotationCampaign, "PauseRotationCampaign", "kms:PauseRotationCampaign", Order::Pause
+    PauseRotationCampaign, "PauseRotationCampaign", Order::Pause
 );
 order!(
     /// Has a campaign go on, also after a halt.
-    ResumeRotationCampaign, "ResumeRotationCampaign", "kms:ResumeRotationCampaign", Order::Resume
+    ResumeRotationCampaign, "ResumeRotationCampaign", Order::Resume
 );

@@ -5,10 +5,10 @@ use strongroom_hsm::SecretBytes;
 
 use super::describe_secret::{RotationFields, extended_config};
 use super::ecs_value::{self, ExtendedConfig};
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{
     Arn, AutomaticRotation, EcsBinding, OsFamily, RequestId, RotationInterval, Schedule, SecretDataType,
@@ -18,8 +18,6 @@ use crate::vault::NewSecret;
 
 /// Tags of a secret at most.
 const MAX_TAGS: usize = 20;
-/// Length of a description at most (kms-secrets.md section 11, point 13).
-const MAX_DESCRIPTION: usize = 8_192;
 /// The prefix of names of managed secrets, and that of ECS secrets.
 const MANAGED: &str = "acs/";
 const ECS: &str = "acs/ecs/";
@@ -97,25 +95,7 @@ fn kind(input: &Input<'_>) -> Result<SecretType, ApiError> {
 }
 
 impl Action for CreateSecret {
-    const SPEC: Spec = Spec {
-        name: "CreateSecret",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:CreateSecret",
-        clear: &[
-            "DKMSInstanceId",
-            "Description",
-            "EnableAutomaticRotation",
-            "EncryptionKeyId",
-            "ExtendedConfig",
-            "RotationInterval",
-            "SecretDataType",
-            "SecretName",
-            "SecretType",
-            "Tags",
-            "VersionId",
-        ],
-    };
+    const SPEC: Spec = spec!(Kms, "CreateSecret");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let name = input.parsed("SecretName", SecretName::parse)?;
@@ -170,7 +150,7 @@ impl Action for CreateSecret {
             version,
             data,
             data_type,
-            description: input.text("Description", MAX_DESCRIPTION)?.unwrap_or("").to_owned(),
+            description: input.optional("Description").unwrap_or("").to_owned(),
             tags: tags(input)?,
             interval,
             ecs,

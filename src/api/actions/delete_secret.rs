@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName};
 use crate::vault::Deletion;
@@ -26,19 +26,13 @@ struct Body<'a> {
 }
 
 impl Action for DeleteSecret {
-    const SPEC: Spec = Spec {
-        name: "DeleteSecret",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:DeleteSecret",
-        clear: &["ForceDeleteWithoutRecovery", "RecoveryWindowInDays", "SecretName"],
-    };
+    const SPEC: Spec = spec!(Kms, "DeleteSecret");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let how = if input.boolean("ForceDeleteWithoutRecovery")?.unwrap_or(false) {
             Deletion::Now
         } else {
-            let days = input.number("RecoveryWindowInDays", 30, 7, 30)?;
+            let days = input.number("RecoveryWindowInDays")?;
             Deletion::After { days: u8::try_from(days).unwrap_or(30) }
         };
         Ok(Self { name: input.secret_name()?, how })

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{
     Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag, Timestamp, VersionStage,
@@ -134,13 +134,7 @@ struct Body<'a> {
 }
 
 impl Action for DescribeSecret {
-    const SPEC: Spec = Spec {
-        name: "DescribeSecret",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:DescribeSecret",
-        clear: &["FetchTags", "SecretName"],
-    };
+    const SPEC: Spec = spec!(Kms, "DescribeSecret");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { name: input.secret_name()?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })

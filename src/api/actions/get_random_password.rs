@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{Arn, RequestId};
 use crate::rotation::PasswordRule;
@@ -29,24 +29,10 @@ struct Body<'a> {
 }
 
 impl Action for GetRandomPassword {
-    const SPEC: Spec = Spec {
-        name: "GetRandomPassword",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:GetRandomPassword",
-        clear: &[
-            "ExcludeCharacters",
-            "ExcludeLowercase",
-            "ExcludeNumbers",
-            "ExcludePunctuation",
-            "ExcludeUppercase",
-            "PasswordLength",
-            "RequireEachIncludedType",
-        ],
-    };
+    const SPEC: Spec = spec!(Kms, "GetRandomPassword");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        let length = input.number("PasswordLength", 32, 8, 128)?;
+        let length = input.number("PasswordLength")?;
         let excluded = input.optional("ExcludeCharacters").unwrap_or("");
         if excluded.len() > 128 || !excluded.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ApiError::invalid(

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::describe_secret::{RotationFields, extended_config};
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName, SecretType, VersionId, VersionStage};
 use crate::vault::Pick;
@@ -46,13 +46,7 @@ pub(super) struct Stages<'a> {
 }
 
 impl Action for GetSecretValue {
-    const SPEC: Spec = Spec {
-        name: "GetSecretValue",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:GetSecretValue",
-        clear: &["DryRun", "FetchExtendedConfig", "SecretName", "VersionId", "VersionStage"],
-    };
+    const SPEC: Spec = spec!(Kms, "GetSecretValue");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         if input.optional("Recipient").is_some_and(|r| !r.is_empty()) {

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName, VersionId};
 
@@ -29,13 +29,7 @@ struct Body<'a> {
 }
 
 impl Action for GiveUpSecretRotation {
-    const SPEC: Spec = Spec {
-        name: "GiveUpSecretRotation",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:GiveUpSecretRotation",
-        clear: &["SecretName", "VersionId"],
-    };
+    const SPEC: Spec = spec!(Kms, "GiveUpSecretRotation");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { name: input.secret_name()?, version: input.version_id()? })

@@ -4,11 +4,9 @@ use strongroom_hsm::SecretBytes;
 
 use super::Scope;
 use crate::api::ApiError;
+use crate::api::describe::Description;
 use crate::model::{InvalidId, SecretDataType, SecretName, VersionId};
 use crate::rpc::encoding::Parameters;
-
-/// Bytes of a secret value at most (kms-secrets.md section 5.1, `SecretData`).
-const MAX_SECRET_DATA: usize = 30_720;
 
 /// The parameters of a call, and where it was made.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +15,8 @@ pub struct Input<'a> {
     pub parameters: &'a Parameters,
     /// The account and region that answer.
     pub scope: &'a Scope,
+    /// What the API says of the action. The parameters have been held to it.
+    pub description: &'static Description,
 }
 
 fn invalid(name: &str, rule: &str) -> ApiError {
@@ -63,32 +63,15 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A whole number within a range.
+    /// A whole number, or its default. The range is that of the description.
     ///
     /// # Errors
     ///
-    /// `InvalidParameter`.
-    pub fn number(&self, name: &str, default: u32, min: u32, max: u32) -> Result<u32, ApiError> {
-        let Some(text) = self.optional(name) else { return Ok(default) };
-        let plain = (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        let number = if plain { text.parse::<u32>().ok() } else { None };
-        number
-            .filter(|n| (min..=max).contains(n))
-            .ok_or_else(|| invalid(name, &format!("a whole number from {min} to {max}")))
-    }
-
-    /// A text of limited length.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidParameter`.
-    pub fn text(&self, name: &str, max_characters: usize) -> Result<Option<&'a str>, ApiError> {
-        match self.optional(name) {
-            Some(text) if text.chars().count() > max_characters => {
-                Err(invalid(name, &format!("at most {max_characters} characters long")))
-            }
-            other => Ok(other),
-        }
+    /// `InvalidParameter`; `MissingParameter` when there is neither value nor default.
+    pub fn number(&self, name: &str) -> Result<u32, ApiError> {
+        let default = self.description.parameter(name).and_then(|p| p.default);
+        let text = self.optional(name).or(default).ok_or_else(|| ApiError::missing(name))?;
+        text.parse().ok().ok_or_else(|| invalid(name, "a whole number"))
     }
 
     /// `SecretName`: a name, or the ARN of a secret of this account and region.
@@ -118,16 +101,13 @@ impl<'a> Input<'a> {
         self.parsed("VersionId", VersionId::parse)
     }
 
-    /// `SecretData`, required, not empty.
+    /// `SecretData`, required.
     ///
     /// # Errors
     ///
-    /// `MissingParameter` or `InvalidParameter`.
+    /// `MissingParameter`.
     pub fn secret_data(&self) -> Result<SecretBytes, ApiError> {
         let text = self.required("SecretData")?;
-        if text.is_empty() || text.len() > MAX_SECRET_DATA {
-            return Err(invalid("SecretData", "1 to 30720 bytes long"));
-        }
         Ok(SecretBytes::copy_of(text.as_bytes()))
     }
 
@@ -150,10 +130,8 @@ impl<'a> Input<'a> {
     /// # Errors
     ///
     /// `InvalidParameter`.
-    pub fn page(&self, default_size: u32) -> Result<Page, ApiError> {
-        let number = self.number("PageNumber", 1, 1, 999_999_999)?;
-        let size = self.number("PageSize", default_size, 1, 100)?;
-        Ok(Page { number, size })
+    pub fn page(&self) -> Result<Page, ApiError> {
+        Ok(Page { number: self.number("PageNumber")?, size: self.number("PageSize")? })
     }
 }
 

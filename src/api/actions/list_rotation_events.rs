@@ -12,11 +12,11 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::gate::Circumstances;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{Arn, EventName, RequestId, SecretName, Timestamp};
 use crate::notify;
@@ -55,13 +55,7 @@ fn moment(input: &Input<'_>, name: &str) -> Result<Option<Timestamp>, ApiError> 
 }
 
 impl Action for ListRotationEvents {
-    const SPEC: Spec = Spec {
-        name: "ListRotationEvents",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:ListRotationEvents",
-        clear: &["EndTime", "EventName", "MaxResults", "NextToken", "SecretName", "StartTime"],
-    };
+    const SPEC: Spec = spec!(Kms, "ListRotationEvents");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let secret = input.optional("SecretName").map(|_| input.secret_name()).transpose()?;
@@ -88,7 +82,7 @@ impl Action for ListRotationEvents {
             // Answers give whole seconds: the last one counts whole.
             to: moment(input, "EndTime")?.map(|t| Timestamp::from_millis(t.millis().saturating_add(999))),
             before,
-            limit: input.number("MaxResults", 20, 1, 100)?,
+            limit: input.number("MaxResults")?,
         };
         Ok(Self { query, circumstances: None })
     }

@@ -3,17 +3,14 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::rotation::RotationRecord;
 use crate::model::{InstanceId, RequestId, RotationId, SecretName, VersionId, VersionStage};
 use crate::rotation::{RotationError, warning_in_words, what_to_do};
-
-/// Rotations in one answer at most.
-const MAX_RESULTS: u32 = 100;
 
 /// The rotations of a secret, newest first.
 #[derive(Debug)]
@@ -109,16 +106,10 @@ impl<'a> One<'a> {
 }
 
 impl Action for ListSecretRotations {
-    const SPEC: Spec = Spec {
-        name: "ListSecretRotations",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:ListSecretRotations",
-        clear: &["MaxResults", "SecretName"],
-    };
+    const SPEC: Spec = spec!(Kms, "ListSecretRotations");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        Ok(Self { name: input.secret_name()?, max_results: input.number("MaxResults", 20, 1, MAX_RESULTS)? })
+        Ok(Self { name: input.secret_name()?, max_results: input.number("MaxResults")? })
     }
 
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {

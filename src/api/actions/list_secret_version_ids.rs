@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::get_secret_value::Stages;
 use super::input::Page;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName, VersionId, VersionMeta};
 
@@ -45,19 +45,13 @@ struct One<'a> {
 }
 
 impl Action for ListSecretVersionIds {
-    const SPEC: Spec = Spec {
-        name: "ListSecretVersionIds",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:ListSecretVersionIds",
-        clear: &["IncludeDeprecated", "PageNumber", "PageSize", "SecretName"],
-    };
+    const SPEC: Spec = spec!(Kms, "ListSecretVersionIds");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             name: input.secret_name()?,
             include_deprecated: input.boolean("IncludeDeprecated")?.unwrap_or(false),
-            page: input.page(20)?,
+            page: input.page()?,
         })
     }
 

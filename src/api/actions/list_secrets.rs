@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::describe_secret::Tags;
 use super::input::Page;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName, SecretRecord, VersionStage};
 use crate::vault::VaultError;
@@ -68,13 +68,7 @@ async fn doubt(services: &Services, record: &SecretRecord) -> Result<bool, ApiEr
 }
 
 impl Action for ListSecrets {
-    const SPEC: Spec = Spec {
-        name: "ListSecrets",
-        service: Service::Kms,
-        access: EventAccess::Read,
-        right: "kms:ListSecrets",
-        clear: &["FetchTags", "PageNumber", "PageSize"],
-    };
+    const SPEC: Spec = spec!(Kms, "ListSecrets");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         if input.optional("Filters").is_some_and(|f| !f.is_empty() && f != "[]") {
@@ -82,7 +76,7 @@ impl Action for ListSecrets {
                 "The parameter Filters is not supported: list all, and choose at the client.",
             ));
         }
-        Ok(Self { page: input.page(10)?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
+        Ok(Self { page: input.page()?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
     }
 
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {

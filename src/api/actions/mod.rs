@@ -32,6 +32,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::api::describe::Description;
 use crate::api::gate::{Circumstances, Gate, Signed};
 use crate::api::wire::{Answer, Reply};
 use crate::api::{ApiError, wire::Call};
@@ -47,6 +48,7 @@ use crate::rotation::Rotations;
 use crate::rotation::fleet::Candidate;
 use crate::vault::Vault;
 
+pub use crate::api::describe::Service;
 pub use input::Input;
 
 /// What actions work with.
@@ -71,47 +73,6 @@ pub struct Scope {
     pub region: RegionId,
 }
 
-/// The API an action belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
-    /// KMS 2016-01-20.
-    Kms,
-    /// RAM 2015-05-01.
-    Ram,
-}
-
-impl Service {
-    /// Its name in audit records.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Kms => "Kms",
-            Self::Ram => "Ram",
-        }
-    }
-
-    /// Its API version.
-    #[must_use]
-    pub const fn version(self) -> &'static str {
-        match self {
-            Self::Kms => "2016-01-20",
-            Self::Ram => "2015-05-01",
-        }
-    }
-
-    /// The code of a denial and its words (ram.md section 5.1).
-    #[must_use]
-    pub fn denial(self, resource: &str) -> (&'static str, String) {
-        match self {
-            Self::Kms => (
-                "Forbidden.NoPermission",
-                format!("This operation for {resource} is forbidden by permission system."),
-            ),
-            Self::Ram => ("NoPermission", "You are not authorized to do this action.".to_owned()),
-        }
-    }
-}
-
 /// An action's fixed properties.
 #[derive(Debug)]
 pub struct Spec {
@@ -119,13 +80,34 @@ pub struct Spec {
     pub name: &'static str,
     /// The API it belongs to.
     pub service: Service,
-    /// Whether it changes anything.
-    pub access: EventAccess,
     /// The action as policies name it.
     pub right: &'static str,
-    /// Parameters whose values may stand in an audit record; all others are masked.
-    pub clear: &'static [&'static str],
+    /// What `schema/api` says of it.
+    pub description: &'static Description,
 }
+
+impl Spec {
+    /// Whether it changes anything.
+    #[must_use]
+    pub const fn access(&self) -> EventAccess {
+        self.description.access
+    }
+}
+
+/// The properties of an action by its API and name; the rest is in its description.
+macro_rules! spec {
+    ($service:ident, $name:literal) => {
+        $crate::api::actions::Spec {
+            name: $name,
+            service: $crate::api::describe::Service::$service,
+            right: $crate::api::actions::spec!(@right $service, $name),
+            description: $crate::api::describe::of($crate::api::describe::Service::$service, $name),
+        }
+    };
+    (@right Kms, $name:literal) => { concat!("kms:", $name) };
+    (@right Ram, $name:literal) => { concat!("ram:", $name) };
+}
+use spec;
 
 /// One question to the policies: may this be done on that?
 #[derive(Debug, Clone)]
@@ -314,7 +296,7 @@ pub static TABLE: [Row; 35] = [
 /// exists in another version (kms-secrets.md section 2.9).
 pub fn find(action: &str, version: &str) -> Result<&'static Row, ApiError> {
     let named = TABLE.binary_search_by(|row| row.spec.name.cmp(action)).ok().and_then(|at| TABLE.get(at));
-    let known = [Service::Kms, Service::Ram].into_iter().any(|s| s.version() == version);
+    let known = Service::ALL.into_iter().any(|s| s.version() == version);
     match named {
         Some(row) if row.spec.service.version() == version => Ok(row),
         Some(row) => Err(ApiError::new(
@@ -337,22 +319,21 @@ pub fn find(action: &str, version: &str) -> Result<&'static Row, ApiError> {
 #[must_use]
 pub fn is_read(action: &str) -> bool {
     let row = TABLE.binary_search_by(|row| row.spec.name.cmp(action)).ok().and_then(|at| TABLE.get(at));
-    row.is_some_and(|row| row.spec.access == EventAccess::Read)
+    row.is_some_and(|row| row.spec.access() == EventAccess::Read)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::describe;
 
     #[test]
     fn the_table_is_in_the_order_of_its_names_and_names_its_rights() {
         assert!(TABLE.is_sorted_by(|a, b| a.spec.name < b.spec.name));
+        let described: Vec<&str> = describe::all().iter().map(|d| d.name).collect();
+        assert_eq!(TABLE.iter().map(|row| row.spec.name).collect::<Vec<_>>(), described);
         for row in &TABLE {
-            let prefix = match row.spec.service {
-                Service::Kms => "kms:",
-                Service::Ram => "ram:",
-            };
-            assert_eq!(row.spec.right, format!("{prefix}{}", row.spec.name));
+            assert_eq!(row.spec.right, row.spec.description.right());
             let found = find(row.spec.name, row.spec.service.version()).unwrap();
             assert_eq!(found.spec.name, row.spec.name);
         }

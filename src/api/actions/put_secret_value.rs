@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::get_secret_value::Stages;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName, VersionId, VersionStage};
 use crate::vault::NewVersion;
@@ -58,13 +58,7 @@ struct Body<'a> {
 }
 
 impl Action for PutSecretValue {
-    const SPEC: Spec = Spec {
-        name: "PutSecretValue",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:PutSecretValue",
-        clear: &["SecretDataType", "SecretName", "VersionId", "VersionStages"],
-    };
+    const SPEC: Spec = spec!(Kms, "PutSecretValue");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self {

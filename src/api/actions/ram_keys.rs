@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::ram_users::{Empty, user_name_or_self};
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::{Caller, IdentityError};
 use crate::model::{AccessKeyId, AccessKeyStatus, RequestId, UserName};
 
@@ -27,13 +27,7 @@ pub(super) struct CreateAccessKey {
 }
 
 impl Action for CreateAccessKey {
-    const SPEC: Spec = Spec {
-        name: "CreateAccessKey",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:CreateAccessKey",
-        clear: &["UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "CreateAccessKey");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { user: user_name_or_self(input)? })
@@ -77,13 +71,7 @@ pub(super) struct ListAccessKeys {
 }
 
 impl Action for ListAccessKeys {
-    const SPEC: Spec = Spec {
-        name: "ListAccessKeys",
-        service: Service::Ram,
-        access: EventAccess::Read,
-        right: "ram:ListAccessKeys",
-        clear: &["UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "ListAccessKeys");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { user: user_name_or_self(input)? })
@@ -141,13 +129,7 @@ pub(super) struct UpdateAccessKey {
 }
 
 impl Action for UpdateAccessKey {
-    const SPEC: Spec = Spec {
-        name: "UpdateAccessKey",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:UpdateAccessKey",
-        clear: &["Status", "UserAccessKeyId", "UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "UpdateAccessKey");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let status = match input.required("Status")? {
@@ -183,13 +165,7 @@ pub(super) struct DeleteAccessKey {
 }
 
 impl Action for DeleteAccessKey {
-    const SPEC: Spec = Spec {
-        name: "DeleteAccessKey",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:DeleteAccessKey",
-        clear: &["UserAccessKeyId", "UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "DeleteAccessKey");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { user: user_name_or_self(input)?, key: key_id(input)? })

@@ -3,15 +3,12 @@
 use serde::Serialize;
 
 use super::ram_users::{Empty, user_name};
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::{Caller, IdentityError, PolicyView};
 use crate::model::{Arn, PolicyName, PolicyType, RequestId, UserName};
-
-/// Length of a description at most (ram.md section 3.3).
-const MAX_DESCRIPTION: usize = 1_024;
 
 fn policy_name(input: &Input<'_>) -> Result<PolicyName, ApiError> {
     let text = input.required("PolicyName")?;
@@ -75,18 +72,12 @@ pub(super) struct CreatePolicy {
 }
 
 impl Action for CreatePolicy {
-    const SPEC: Spec = Spec {
-        name: "CreatePolicy",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:CreatePolicy",
-        clear: &["Description", "PolicyDocument", "PolicyName"],
-    };
+    const SPEC: Spec = spec!(Ram, "CreatePolicy");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             name: policy_name(input)?,
-            description: input.text("Description", MAX_DESCRIPTION)?.unwrap_or("").to_owned(),
+            description: input.optional("Description").unwrap_or("").to_owned(),
             document: input.required("PolicyDocument")?.to_owned(),
         })
     }
@@ -124,13 +115,7 @@ pub(super) struct DeletePolicy {
 }
 
 impl Action for DeletePolicy {
-    const SPEC: Spec = Spec {
-        name: "DeletePolicy",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:DeletePolicy",
-        clear: &["PolicyName"],
-    };
+    const SPEC: Spec = spec!(Ram, "DeletePolicy");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         if input.boolean("CascadingDelete")?.unwrap_or(false) {
@@ -163,13 +148,7 @@ pub(super) struct GetPolicy {
 }
 
 impl Action for GetPolicy {
-    const SPEC: Spec = Spec {
-        name: "GetPolicy",
-        service: Service::Ram,
-        access: EventAccess::Read,
-        right: "ram:GetPolicy",
-        clear: &["PolicyName", "PolicyType"],
-    };
+    const SPEC: Spec = spec!(Ram, "GetPolicy");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { name: policy_name(input)?, kind: kind_of(input.required("PolicyType")?)? })
@@ -226,13 +205,7 @@ pub(super) struct ListPolicies {
 }
 
 impl Action for ListPolicies {
-    const SPEC: Spec = Spec {
-        name: "ListPolicies",
-        service: Service::Ram,
-        access: EventAccess::Read,
-        right: "ram:ListPolicies",
-        clear: &["Marker", "MaxItems", "PolicyType"],
-    };
+    const SPEC: Spec = spec!(Ram, "ListPolicies");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let marker = match input.optional("Marker").filter(|m| !m.is_empty()) {
@@ -240,7 +213,7 @@ impl Action for ListPolicies {
             None => None,
         };
         let kind = input.optional("PolicyType").map(kind_of).transpose()?;
-        let max_items = input.number("MaxItems", 100, 1, 1_000)?;
+        let max_items = input.number("MaxItems")?;
         Ok(Self { kind, marker, max_items: usize::try_from(max_items).unwrap_or(100) })
     }
 
@@ -286,13 +259,7 @@ pub(super) struct ListPoliciesForUser {
 }
 
 impl Action for ListPoliciesForUser {
-    const SPEC: Spec = Spec {
-        name: "ListPoliciesForUser",
-        service: Service::Ram,
-        access: EventAccess::Read,
-        right: "ram:ListPoliciesForUser",
-        clear: &["UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "ListPoliciesForUser");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { user: user_name(input)? })
@@ -381,13 +348,7 @@ impl Pair {
 pub(super) struct AttachPolicyToUser(Pair);
 
 impl Action for AttachPolicyToUser {
-    const SPEC: Spec = Spec {
-        name: "AttachPolicyToUser",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:AttachPolicyToUser",
-        clear: &["PolicyName", "PolicyType", "UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "AttachPolicyToUser");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Pair::parse(input).map(Self)
@@ -414,13 +375,7 @@ impl Action for AttachPolicyToUser {
 pub(super) struct DetachPolicyFromUser(Pair);
 
 impl Action for DetachPolicyFromUser {
-    const SPEC: Spec = Spec {
-        name: "DetachPolicyFromUser",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:DetachPolicyFromUser",
-        clear: &["PolicyName", "PolicyType", "UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "DetachPolicyFromUser");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Pair::parse(input).map(Self)

@@ -2,15 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{Arn, RequestId, UserName, UserRecord};
-
-/// Length of a display name or comment at most (ram.md section 3.3).
-const MAX_TEXT: usize = 128;
 
 /// `UserName`, with the codes of the RAM API.
 ///
@@ -76,19 +73,13 @@ pub(super) struct CreateUser {
 }
 
 impl Action for CreateUser {
-    const SPEC: Spec = Spec {
-        name: "CreateUser",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:CreateUser",
-        clear: &["Comments", "DisplayName", "UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "CreateUser");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self {
             name: user_name(input)?,
-            display_name: input.text("DisplayName", MAX_TEXT)?.unwrap_or("").to_owned(),
-            comments: input.text("Comments", MAX_TEXT)?.unwrap_or("").to_owned(),
+            display_name: input.optional("DisplayName").unwrap_or("").to_owned(),
+            comments: input.optional("Comments").unwrap_or("").to_owned(),
         })
     }
 
@@ -123,13 +114,7 @@ pub(super) struct DeleteUser {
 }
 
 impl Action for DeleteUser {
-    const SPEC: Spec = Spec {
-        name: "DeleteUser",
-        service: Service::Ram,
-        access: EventAccess::Write,
-        right: "ram:DeleteUser",
-        clear: &["UserName"],
-    };
+    const SPEC: Spec = spec!(Ram, "DeleteUser");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { name: user_name(input)? })
@@ -159,20 +144,14 @@ pub(super) struct ListUsers {
 }
 
 impl Action for ListUsers {
-    const SPEC: Spec = Spec {
-        name: "ListUsers",
-        service: Service::Ram,
-        access: EventAccess::Read,
-        right: "ram:ListUsers",
-        clear: &["Marker", "MaxItems"],
-    };
+    const SPEC: Spec = spec!(Ram, "ListUsers");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let marker = match input.optional("Marker").filter(|m| !m.is_empty()) {
             Some(_) => Some(input.parsed("Marker", UserName::parse)?),
             None => None,
         };
-        let max_items = input.number("MaxItems", 100, 1, 1_000)?;
+        let max_items = input.number("MaxItems")?;
         Ok(Self { marker, max_items: usize::try_from(max_items).unwrap_or(100) })
     }
 

@@ -1,10 +1,10 @@
 //! RestoreSecret (kms-secrets.md section 5.10).
 
 use super::rotate_secret::NameBody;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{RequestId, SecretName};
 
@@ -15,13 +15,7 @@ pub(super) struct RestoreSecret {
 }
 
 impl Action for RestoreSecret {
-    const SPEC: Spec = Spec {
-        name: "RestoreSecret",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:RestoreSecret",
-        clear: &["SecretName"],
-    };
+    const SPEC: Spec = spec!(Kms, "RestoreSecret");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         Ok(Self { name: input.secret_name()? })

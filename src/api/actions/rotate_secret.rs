@@ -5,10 +5,10 @@ use serde::Serialize;
 use strongroom_hsm::SecretBytes;
 
 use super::chosen_value::ChosenValue;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::rotation::Trigger;
 use crate::model::{Arn, RequestId, SecretName, SecretRecord, VersionId, VersionStage};
@@ -77,13 +77,7 @@ impl RotateSecret {
 }
 
 impl Action for RotateSecret {
-    const SPEC: Spec = Spec {
-        name: "RotateSecret",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:RotateSecret",
-        clear: &["SecretName", "VersionId"],
-    };
+    const SPEC: Spec = spec!(Kms, "RotateSecret");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let data = match input.optional("SecretData") {

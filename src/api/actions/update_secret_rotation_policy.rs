@@ -1,10 +1,10 @@
 //! UpdateSecretRotationPolicy (kms-secrets.md section 5.12).
 
 use super::rotate_secret::NameBody;
-use super::{Action, Asking, Done, Input, Question, Service, Services, Spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
-use crate::audit::{Access, EventAccess};
+use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{AutomaticRotation, RequestId, RotationInterval, SecretName, SecretType, VersionStage};
 use crate::vault::{VaultError, next_rotation};
@@ -17,13 +17,7 @@ pub(super) struct UpdateSecretRotationPolicy {
 }
 
 impl Action for UpdateSecretRotationPolicy {
-    const SPEC: Spec = Spec {
-        name: "UpdateSecretRotationPolicy",
-        service: Service::Kms,
-        access: EventAccess::Write,
-        right: "kms:UpdateSecretRotationPolicy",
-        clear: &["EnableAutomaticRotation", "RotationInterval", "SecretName"],
-    };
+    const SPEC: Spec = spec!(Kms, "UpdateSecretRotationPolicy");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
         let name = input.secret_name()?;

@@ -3,6 +3,7 @@
 use super::decision::{Decided, layer_name, recorded};
 use crate::api::ApiError;
 use crate::api::actions::{Done, Scope, Spec};
+use crate::api::describe::Audit;
 use crate::api::wire::Call;
 use crate::audit::{
     AdditionalEventData, Authorization, Check, Event, EventAccess, EventError, EventId, EventType,
@@ -43,9 +44,6 @@ const PROTOCOL: [&str; 12] = [
     "Timestamp",
     "Version",
 ];
-
-/// Parameters that carry secrets: named in a record, never shown.
-const SECRET: [&str; 2] = ["Recipient", "SecretData"];
 
 /// What an event borrows from.
 #[derive(Debug)]
@@ -144,7 +142,7 @@ impl<'a> Facts<'a> {
     {
         let time_ms = u64::try_from(self.call.arrived.millis()).unwrap_or(0);
         let mut random = [0_u8; 10];
-        let write = self.spec.is_some_and(|s| s.access == EventAccess::Write);
+        let write = self.spec.is_some_and(|s| s.access() == EventAccess::Write);
         // Without random numbers ids repeat; the sequence number still tells records apart.
         aws_lc_rs::rand::fill(&mut random).ok();
         Event {
@@ -152,7 +150,7 @@ impl<'a> Facts<'a> {
             time_ms,
             kind: EventType::ApiCall,
             name: self.name,
-            access: self.spec.map_or(EventAccess::Read, |s| s.access),
+            access: self.spec.map_or(EventAccess::Read, |s| s.access()),
             source: self.call.host(),
             service: self.spec.map_or("Kms", |s| s.service.name()),
             api_version: self.spec.map(|s| s.service.version()),
@@ -209,14 +207,13 @@ impl<'a> Facts<'a> {
             // Nothing that a stranger sends is written in clear, and no name
             // that the action does not have: a value sent without its `=` would
             // stand in the place of a name.
-            let clear = spec.clear.iter().find(|known| **known == name);
-            match (clear, SECRET.iter().find(|known| **known == name)) {
-                (Some(known), _) if self.caller.is_some() && *known == "PolicyDocument" => {
-                    out.document(known, value)
+            match spec.description.parameter(name).map(|p| p.audit) {
+                Some(Audit::Clear) if self.caller.is_some() && name == "PolicyDocument" => {
+                    out.document(name, value);
                 }
-                (Some(known), _) if self.caller.is_some() => out.known(known, value),
-                (Some(known), _) | (None, Some(known)) => out.masked(known),
-                (None, None) => unknown += 1,
+                Some(Audit::Clear) if self.caller.is_some() => out.known(name, value),
+                Some(Audit::Clear | Audit::Masked | Audit::Secret) => out.masked(name),
+                None => unknown += 1,
             }
         }
         if unknown > 0 {
@@ -226,7 +223,7 @@ impl<'a> Facts<'a> {
     }
 
     fn response<'s>(&self, store: &'s Store<'a>) -> Option<RequestParameters<'s>> {
-        let write = self.spec.is_some_and(|s| s.access == EventAccess::Write);
+        let write = self.spec.is_some_and(|s| s.access() == EventAccess::Write);
         (write && store.done).then(|| {
             let mut out = RequestParameters::with_capacity(store.elements.len());
             for (name, value) in &store.elements {

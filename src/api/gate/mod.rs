@@ -188,9 +188,11 @@ impl Gate {
             signed_seconds: Some(signed.signed_seconds),
             ..Facts::of(call)
         };
-        let input = Input { parameters: signed.parameters, scope: &self.scope };
-        let dry_run = is_dry_run::<A>(&input);
-        let mut action = match A::parse(&input) {
+        let description = A::SPEC.description;
+        let input = Input { parameters: signed.parameters, scope: &self.scope, description };
+        let dry_run = is_dry_run(&input);
+        let parsed = description.check(signed.parameters).and_then(|()| A::parse(&input));
+        let mut action = match parsed {
             Ok(action) => action,
             Err(error) if dry_run => {
                 return self.refusal(&facts, as_dry_run(error, "ValidationError", 400)).await;
@@ -217,7 +219,7 @@ impl Gate {
                 Err(error) => return self.refusal(&facts, error.into()).await,
             }
         }
-        let access = match A::SPEC.access {
+        let access = match A::SPEC.access() {
             EventAccess::Read => self.recorder.read(),
             EventAccess::Write => {
                 let store = facts.store(&self.node);
@@ -375,8 +377,8 @@ fn in_words_of(service: Service, mut error: ApiError) -> ApiError {
 }
 
 /// Whether a call that knows `DryRun` asks for it.
-fn is_dry_run<A: Action>(input: &Input<'_>) -> bool {
-    A::SPEC.clear.contains(&"DryRun") && matches!(input.boolean("DryRun"), Ok(Some(true)))
+fn is_dry_run(input: &Input<'_>) -> bool {
+    input.description.parameter("DryRun").is_some() && matches!(input.boolean("DryRun"), Ok(Some(true)))
 }
 
 /// A dry run always fails, with codes of its own (kms-secrets.md section 10.3).

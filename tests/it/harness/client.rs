@@ -9,6 +9,8 @@ use strongroom::api::actions::{Service, TABLE};
 use strongroom::rpc::client::{self, CallError, Credentials, Endpoint, Roots, Timeouts};
 use strongroom_hsm::SecretBytes;
 
+use super::described;
+
 /// An access key with its secret.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessKey {
@@ -73,8 +75,13 @@ impl Client {
             Some(Service::Kms) | None => &self.kms,
         };
         match client.call(&self.credentials, action, &[], parameters).await {
-            Ok(answer) => Ok(Ok(serde_json::from_slice(answer.expose()).unwrap())),
+            Ok(answer) => {
+                let answer = serde_json::from_slice(answer.expose()).unwrap();
+                described::check_answer(action, &answer);
+                Ok(Ok(answer))
+            }
             Err(CallError::Refused { status, code, message, request_id, retry_after_ms }) => {
+                described::check_error(action, status, &code);
                 Ok(Err(Refused { status, code, message, request_id, retry_after_ms }))
             }
             Err(error) => Err(error),

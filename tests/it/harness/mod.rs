@@ -5,6 +5,7 @@
 //! tests may run side by side and a restart finds its port free.
 
 pub(crate) mod client;
+pub(crate) mod described;
 pub(crate) mod wire;
 
 use std::fs::{self, File, OpenOptions};
