@@ -86,7 +86,7 @@ impl Class {
             (Service::Kms, "Decrypt" | "Encrypt" | "GenerateDataKey" | "GenerateDataKeyWithoutPlaintext") => {
                 Self::Encryption
             }
-            (Service::Kms, _) if is_about_keys => match spec.access {
+            (Service::Kms, _) if is_about_keys => match spec.access() {
                 EventAccess::Read => Self::ReadKeys,
                 EventAccess::Write => Self::WriteKeys,
             },
