@@ -146,7 +146,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
     let all = policy("Allow", &["*"], &["*"]);
     let none = policy("Deny", &["kms:*", "ram:*"], &["*"]);
     let forbidden = appliance.named_user_with("forbidden", &[all, none]).await;
-    for row in &TABLE {
+    for row in TABLE {
         let spec = &row.spec;
         let mut call = sound_call(spec.name);
         let spare = call.clone();

@@ -230,7 +230,7 @@ async fn every_parameter_of_every_action_is_checked_before_anything_is_done() {
     admin.create_secret("existing", "value").await;
     let before = appliance.rows();
     let mut refusals = Vec::new();
-    for row in &TABLE {
+    for row in TABLE {
         for (what, call) in spoiled(row.spec.name) {
             let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
             let refused = match admin.call(row.spec.name, &call).await {

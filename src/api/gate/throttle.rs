@@ -156,7 +156,7 @@ impl Throttle {
         let of_class = |class: Class| rates.classes.iter().position(|(limited, _)| *limited == class);
         let of_action = |name: &str| rates.actions.iter().position(|(limited, _)| limited == name);
         let mut rules = HashMap::new();
-        for row in &TABLE {
+        for row in TABLE {
             let class = Class::of(&row.spec);
             let own = of_action(row.spec.name).map(|at| rates.classes.len() + at);
             let places = [of_class(class), own];
