@@ -273,6 +273,14 @@ impl From<VaultError> for ApiError {
                 "The secret is being rotated: try again when the rotation is over.",
             ),
             VaultError::Seal(error) => error.into(),
+            VaultError::StageElsewhere => Self::invalid(
+                "The stage is not on the version that RemoveFromVersion names: list the versions to see where it is.",
+            ),
+            VaultError::StagesFull => Self::new(
+                "Rejected.LimitExceeded",
+                400,
+                "The secret has as many stages of your own as it may have: take one off a version.",
+            ),
             VaultError::Store(error) => error.into(),
             VaultError::TargetTaken => Self::new(
                 "Rejected.ResourceExist",

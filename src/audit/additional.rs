@@ -19,6 +19,8 @@ pub struct AdditionalEventData<'a> {
     pub secret_version_id: Option<&'a str>,
     /// Stage labels of that version.
     pub secret_version_stages: &'a [&'a str],
+    /// What became of the single things that one call asked for.
+    pub items: &'a [ItemOutcome],
     /// For changes, which are recorded twice: before the deed or after it.
     pub phase: Option<Phase>,
     /// The rotation that the event belongs to.
@@ -38,6 +40,28 @@ pub struct AdditionalEventData<'a> {
     /// Failed authentications of the same source that were counted instead of
     /// recorded since its last record.
     pub suppressed_count: Option<u64>,
+}
+
+/// What became of one of several things that a call asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemOutcome {
+    /// Whose secret, as the caller named it.
+    #[serde(serialize_with = "text::short")]
+    pub secret_name: String,
+    /// The id under which it was answered.
+    #[serde(serialize_with = "text::short")]
+    pub request_id: String,
+    /// The version that was read.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short_owned")]
+    pub secret_version_id: Option<String>,
+    /// The code of the error that was answered instead.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short_owned")]
+    pub error_code: Option<String>,
+}
+
+fn short_owned<S: Serializer>(text: &Option<String>, out: S) -> Result<S::Ok, S::Error> {
+    text::short_option(&text.as_deref(), out)
 }
 
 /// Which of the two records of a change an event is.
@@ -204,6 +228,9 @@ impl Serialize for Dated<'_, '_> {
         some(&mut map, "secretVersionId", data.secret_version_id.map(Short))?;
         if !data.secret_version_stages.is_empty() {
             map.serialize_entry("secretVersionStages", data.secret_version_stages)?;
+        }
+        if !data.items.is_empty() {
+            map.serialize_entry("items", data.items)?;
         }
         some(&mut map, "phase", data.phase)?;
         some(&mut map, "rotation", data.rotation)?;

@@ -32,8 +32,8 @@ mod writer;
 
 pub use access::{Access, Recorder};
 pub use additional::{
-    AdditionalEventData, Authorization, AuthorizationDecision, Check, CloudAssistant, Phase, Rotation,
-    RotationPhase, RotationTrigger, Tls,
+    AdditionalEventData, Authorization, AuthorizationDecision, Check, CloudAssistant, ItemOutcome, Phase,
+    Rotation, RotationPhase, RotationTrigger, Tls,
 };
 pub use error::AuditError;
 pub use event::{

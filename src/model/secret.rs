@@ -300,6 +300,12 @@ pub struct SecretRecord {
     pub versions: Vec<VersionMeta>,
     /// The labels.
     pub tags: Vec<Tag>,
+    /// The KMS instance that its creator named; it means nothing here, and answers repeat it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub dkms_instance: String,
+    /// Its own policy, as it was submitted: up to 32,768 bytes (kms-secrets.md section 5.13).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Counts the changes of this row; a change names the revision it was made from.
     pub revision: u64,
 }
@@ -415,6 +421,8 @@ mod tests {
                 })
                 .collect(),
             tags: Vec::new(),
+            dkms_instance: String::new(),
+            policy: None,
             revision: 0,
         }
     }

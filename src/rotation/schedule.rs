@@ -113,6 +113,8 @@ mod tests {
             generation: 0,
             versions: Vec::new(),
             tags: Vec::new(),
+            dkms_instance: String::new(),
+            policy: None,
             revision: 1,
         }
     }

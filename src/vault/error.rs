@@ -43,6 +43,12 @@ pub enum VaultError {
     /// The value could not be sealed or opened.
     #[error("seal or open a value")]
     Seal(#[from] SealError),
+    /// The stage is not on the version from which it is to be taken.
+    #[error("the stage is not on that version")]
+    StageElsewhere,
+    /// A limit of the number of stages is reached.
+    #[error("the secret has {limit} stages of its owner's own", limit = super::MAX_CUSTOM_STAGES)]
+    StagesFull,
     /// The store's trouble.
     #[error("use the database")]
     Store(#[from] StoreError),

@@ -28,6 +28,10 @@ pub struct NewSecret {
     pub schedule: Schedule,
     /// Its labels.
     pub tags: Vec<Tag>,
+    /// The KMS instance that its creator names, for answers.
+    pub dkms_instance: String,
+    /// Its own policy, checked.
+    pub policy: Option<String>,
     /// Id of the first version.
     pub version: VersionId,
     /// How the value is to be read.
@@ -88,6 +92,8 @@ impl Vault {
                 key_fingerprint: new.key_fingerprint,
             }],
             tags: new.tags,
+            dkms_instance: new.dkms_instance,
+            policy: new.policy,
             revision: 1,
         };
         let mut changes = Vec::with_capacity(3);

@@ -8,6 +8,8 @@
 mod error;
 mod lifecycle;
 mod memory;
+mod policy;
+mod stages;
 mod value;
 
 use std::sync::Arc;
@@ -17,11 +19,13 @@ use crate::model::{
     AccountId, Clock, Guarded, RegionId, Sealed, SecretId, SecretName, SecretRecord, Timestamp, VersionId,
     VersionStage,
 };
+use crate::ram::Policy;
 use crate::seal::{Integrity, Sealer};
 use crate::store::{Change, FoundSecret, Store, StoreError};
 
 pub use error::VaultError;
 pub use lifecycle::{Deletion, NewSecret, next_rotation};
+pub use stages::StageMove;
 pub use value::{NewVersion, Pick, Put, Value};
 
 use memory::Memory;
@@ -31,13 +35,17 @@ const CONFLICTS: usize = 16;
 /// Versions of a secret at most (kms-secrets.md sections 5.3 and 6.5).
 pub const MAX_VERSIONS: usize = 10;
 
-/// A secret as it lies in memory: its checked row, and the sealed value of its
-/// current version.
+/// Stages of the owner's own that a secret may have (kms-secrets.md section 5.3).
+pub const MAX_CUSTOM_STAGES: usize = 8;
+
+/// A secret as it lies in memory: its checked row, its policy ready to be
+/// asked, and the sealed value of its current version.
 #[derive(Debug)]
 pub struct Entry {
     /// Everything but values.
     pub record: SecretRecord,
     current: Option<Sealed>,
+    policy: Option<Arc<Policy>>,
 }
 
 /// The secrets of one account in one region.
@@ -211,7 +219,8 @@ impl Vault {
             (None, None) => None,
             _ => return Err(VaultError::Altered(crate::seal::RowAltered { table: "versions" })),
         };
-        Ok(Entry { record, current })
+        let policy = policy::compiled(&record);
+        Ok(Entry { record, current, policy })
     }
 
     /// Stores a changed row with other changes in one transaction. The record

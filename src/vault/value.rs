@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strongroom_hsm::SecretBytes;
 
-use super::{CONFLICTS, Entry, MAX_VERSIONS, Vault, VaultError, version_binding};
+use super::{CONFLICTS, Entry, MAX_VERSIONS, Vault, VaultError, stages, version_binding};
 use crate::audit::Access;
 use crate::model::{
     Binding, Sealed, SecretDataType, SecretName, SecretRecord, SecretType, VersionId, VersionMeta,
@@ -12,9 +12,6 @@ use crate::model::{
 };
 use crate::seal::{KeyRefusal, RowAltered, SealError};
 use crate::store::{Change, StoreError};
-
-/// Stages of the owner's own that a secret may have (kms-secrets.md section 5.3).
-const MAX_CUSTOM_STAGES: usize = 8;
 
 /// Which version is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,10 +191,6 @@ impl Vault {
         if new.stages.is_empty() {
             record.make_current(&new.id);
         }
-        let custom = |record: &SecretRecord| {
-            let stages = record.versions.iter().flat_map(|v| &v.stages);
-            stages.filter(|s| matches!(s, VersionStage::Custom(_))).count()
-        };
         for stage in &new.stages {
             if *stage == VersionStage::Current {
                 record.make_current(&new.id);
@@ -205,9 +198,7 @@ impl Vault {
                 record.move_stage(stage, &new.id);
             }
         }
-        if custom(&record) > MAX_CUSTOM_STAGES {
-            return Err(VaultError::Full);
-        }
+        stages::count(&record)?;
         let dropped = record.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
         if record.version(&new.id).is_none() {
             return Err(VaultError::Full);

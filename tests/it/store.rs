@@ -53,6 +53,8 @@ fn secret(number: u8) -> SecretRecord {
             key_fingerprint: None,
         }],
         tags: Vec::new(),
+        dkms_instance: String::new(),
+        policy: None,
         revision: 1,
     }
 }

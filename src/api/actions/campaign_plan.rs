@@ -228,10 +228,7 @@ impl Action for StartRotationCampaign {
             .await?;
         let (record, members) = rotations.campaign(&self.id).await?;
         let body = Described { request_id, campaign: described(&record, &members, services.vault.now()) };
-        Ok(Done {
-            answer: Answer::json(&body, &[])?,
-            version: None,
-            elements: vec![("CampaignId", self.id.to_string()), ("TotalCount", members.len().to_string())],
-        })
+        let elements = vec![("CampaignId", self.id.to_string()), ("TotalCount", members.len().to_string())];
+        Ok(Done::answer(Answer::json(&body, &[])?).telling(elements))
     }
 }

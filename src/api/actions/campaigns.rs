@@ -272,7 +272,8 @@ async fn order(
     let (record, members) = services.rotations.campaign(id).await?;
     let campaign = described(&record, &members, services.vault.now());
     let elements = vec![("CampaignId", id.to_string()), ("State", record.state.as_str().to_owned())];
-    Ok(Done { answer: Answer::json(&Described { request_id, campaign }, &[])?, version: None, elements })
+    let answer = Answer::json(&Described { request_id, campaign }, &[])?;
+    Ok(Done::answer(answer).telling(elements))
 }
 
 macro_rules! order {

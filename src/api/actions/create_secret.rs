@@ -5,6 +5,7 @@ use strongroom_hsm::SecretBytes;
 
 use super::describe_secret::{RotationFields, extended_config};
 use super::ecs_value::{self, ExtendedConfig};
+use super::secret_policies;
 use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
@@ -31,6 +32,8 @@ pub(super) struct CreateSecret {
     data_type: SecretDataType,
     description: String,
     tags: Vec<Tag>,
+    dkms_instance: String,
+    policy: Option<String>,
     interval: Option<RotationInterval>,
     ecs: Option<(ExtendedConfig, ecs_value::Credential)>,
 }
@@ -44,7 +47,7 @@ struct Body<'a> {
     version_id: &'a VersionId,
     secret_type: &'static str,
     #[serde(rename = "DKMSInstanceId")]
-    dkms_instance_id: &'static str,
+    dkms_instance_id: &'a str,
     #[serde(flatten)]
     rotation: Option<RotationFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,21 +101,19 @@ impl Action for CreateSecret {
     const SPEC: Spec = spec!(Kms, "CreateSecret");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        // The other types have names and values of their own forms, which are not looked at.
+        let kind = kind(input)?;
         let name = input.parsed("SecretName", SecretName::parse)?;
         let version = input.version_id()?;
         let data = input.secret_data()?;
         let data_type = input.data_type()?;
-        let kind = kind(input)?;
         if input.optional("EncryptionKeyId").is_some_and(|k| !k.is_empty()) {
             return Err(ApiError::unsupported(
                 "EncryptionKeyId cannot be chosen: leave it out, and the vault's own key in the HSM is used.",
             ));
         }
-        if input.optional("Policy").is_some_and(|p| !p.is_empty()) {
-            return Err(ApiError::unsupported(
-                "Secret policies are not supported: attach a RAM policy to the user.",
-            ));
-        }
+        let policy = input.optional("Policy").filter(|text| !text.is_empty());
+        let policy = policy.map(secret_policies::checked).transpose()?;
         let rotates = input.boolean("EnableAutomaticRotation")?.unwrap_or(false);
         let interval = match input.optional("RotationInterval").filter(|_| rotates) {
             Some(text) => Some(RotationInterval::parse(text).map_err(|e| {
@@ -152,6 +153,8 @@ impl Action for CreateSecret {
             data_type,
             description: input.optional("Description").unwrap_or("").to_owned(),
             tags: tags(input)?,
+            dkms_instance: input.optional("DKMSInstanceId").unwrap_or("").to_owned(),
+            policy,
             interval,
             ecs,
         })
@@ -230,6 +233,8 @@ impl Action for CreateSecret {
                     ecs,
                     schedule,
                     tags: self.tags,
+                    dkms_instance: self.dkms_instance,
+                    policy: self.policy,
                     version: self.version.clone(),
                     data_type: self.data_type,
                     data: self.data,
@@ -245,15 +250,13 @@ impl Action for CreateSecret {
             secret_name: &record.name,
             version_id: &self.version,
             secret_type: record.kind.as_str(),
-            dkms_instance_id: "",
+            dkms_instance_id: &record.dkms_instance,
             rotation: RotationFields::of(&record),
             extended_config: extended_config(&record),
         };
-        Ok(Done {
-            answer: Answer::json(&body, &[])?,
-            elements: vec![("Arn", arn.to_string()), ("VersionId", self.version.to_string())],
-            version: Some((self.version, vec![VersionStage::Current])),
-        })
+        let elements = vec![("Arn", arn.to_string()), ("VersionId", self.version.to_string())];
+        let done = Done::answer(Answer::json(&body, &[])?).telling(elements);
+        Ok(done.of_version(self.version, vec![VersionStage::Current]))
     }
 }
 

@@ -56,10 +56,6 @@ impl Action for DeleteSecret {
     ) -> Result<Done, ApiError> {
         let at = services.vault.delete(access, &self.name, self.how).await?.to_string();
         let body = Body { request_id, secret_name: &self.name, planned_delete_time: at.clone() };
-        Ok(Done {
-            answer: Answer::json(&body, &[])?,
-            version: None,
-            elements: vec![("PlannedDeleteTime", at)],
-        })
+        Ok(Done::answer(Answer::json(&body, &[])?).telling(vec![("PlannedDeleteTime", at)]))
     }
 }

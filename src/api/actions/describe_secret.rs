@@ -117,7 +117,7 @@ struct Body<'a> {
     description: &'a str,
     encryption_key_id: &'static str,
     #[serde(rename = "DKMSInstanceId")]
-    dkms_instance_id: &'static str,
+    dkms_instance_id: &'a str,
     create_time: String,
     update_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ impl Action for DescribeSecret {
             secret_type: record.kind.as_str(),
             description: &record.description,
             encryption_key_id: "",
-            dkms_instance_id: "",
+            dkms_instance_id: &record.dkms_instance,
             create_time: record.created.to_string(),
             update_time: record.updated.to_string(),
             planned_delete_time: record.planned_delete.map(|t| t.to_string()),

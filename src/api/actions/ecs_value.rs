@@ -14,9 +14,9 @@ use crate::api::ApiError;
 use crate::model::{InstanceId, OsUser, RegionId, SecretSubType};
 
 /// Length of ExtendedConfig at most, in characters.
-const MAX_CONFIG: usize = 1_024;
+pub(super) const MAX_CONFIG: usize = 1_024;
 /// Pairs of CustomData at most.
-const MAX_CUSTOM_DATA: usize = 10;
+pub(super) const MAX_CUSTOM_DATA: usize = 10;
 
 /// What the caller says of the instance.
 #[derive(Debug)]

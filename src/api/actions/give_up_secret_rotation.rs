@@ -56,6 +56,6 @@ impl Action for GiveUpSecretRotation {
         let stages = secret.record.version(&self.version).map(|v| v.stages.clone()).unwrap_or_default();
         let body = Body { request_id, secret_name: &secret.record.name, version_id: &self.version };
         let answer = Answer::json(&body, &[])?;
-        Ok(Done { answer, version: Some((self.version, stages)), elements: Vec::new() })
+        Ok(Done::answer(answer).of_version(self.version, stages))
     }
 }

@@ -81,7 +81,15 @@ impl<'a> Input<'a> {
     /// `MissingParameter`, `InvalidParameter`, or `Forbidden.ResourceNotFound`
     /// for an ARN of elsewhere (kms-secrets.md section 1).
     pub fn secret_name(&self) -> Result<SecretName, ApiError> {
-        let text = self.required("SecretName")?;
+        self.secret_named(self.required("SecretName")?)
+    }
+
+    /// The secret that a text names, as [`secret_name`](Self::secret_name).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidParameter`, or `Forbidden.ResourceNotFound` for an ARN of elsewhere.
+    pub fn secret_named(&self, text: &str) -> Result<SecretName, ApiError> {
         let name = if text.starts_with("acs:") {
             let prefix = format!("acs:kms:{}:{}:secret/", self.scope.region, self.scope.account);
             text.strip_prefix(&prefix).ok_or_else(ApiError::not_found)?

@@ -130,9 +130,11 @@ impl Action for ListRotationEvents {
                     let resource = Arn::secret(vault.region(), vault.account(), name);
                     let question = Question { action: Self::SPEC.right, resource };
                     let hide = match vault.find(name).await {
-                        Ok(entry) => circumstances.hide(caller, &question, &entry.record.tags),
+                        Ok(entry) => {
+                            circumstances.hide(caller, &question, &entry.record.tags, entry.policy())
+                        }
                         // A secret that is gone has no tags, but its name may be denied.
-                        Err(VaultError::NotFound) => circumstances.hide(caller, &question, &[]),
+                        Err(VaultError::NotFound) => circumstances.hide(caller, &question, &[], None),
                         Err(error @ VaultError::Altered(_)) => {
                             tracing::error!(secret = %name, error = ?error, "events are hidden: the secret cannot be read");
                             true

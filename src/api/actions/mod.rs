@@ -5,6 +5,7 @@
 //! be called. Internal deeds (the rotation's own) are other functions and have
 //! no name that a request could say.
 
+mod batch_get_secret_value;
 mod campaign_plan;
 mod campaigns;
 mod chosen_value;
@@ -26,7 +27,10 @@ mod ram_policies;
 mod ram_users;
 mod restore_secret;
 mod rotate_secret;
+mod secret_policies;
+mod update_secret;
 mod update_secret_rotation_policy;
+mod update_secret_version_stage;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,7 +40,7 @@ use crate::api::describe::Description;
 use crate::api::gate::{Circumstances, Gate, Signed};
 use crate::api::wire::{Answer, Reply};
 use crate::api::{ApiError, wire::Call};
-use crate::audit::{Access, EventAccess, Recorded};
+use crate::audit::{Access, EventAccess, ItemOutcome, Recorded};
 use crate::identity::{Caller, Directory, Identities};
 use crate::keys::Keys;
 use crate::model::campaign::Selector;
@@ -165,6 +169,24 @@ impl Asking<'_> {
     }
 }
 
+/// One of several things that a call asks for.
+#[derive(Debug)]
+pub struct Item {
+    /// The secret; none when the name is one of elsewhere.
+    pub secret: Option<SecretName>,
+    /// What must be allowed for it.
+    pub questions: Vec<Question>,
+}
+
+/// What the gate says of an [`Item`].
+#[derive(Debug)]
+pub struct Verdict {
+    /// The id under which it is answered.
+    pub request_id: RequestId,
+    /// Why it is refused; `None` when it is allowed.
+    pub refusal: Option<ApiError>,
+}
+
 /// What an action came to.
 #[derive(Debug)]
 pub struct Done {
@@ -174,13 +196,29 @@ pub struct Done {
     pub version: Option<(VersionId, Vec<VersionStage>)>,
     /// Members of the answer that an audit record may hold.
     pub elements: Vec<(&'static str, String)>,
+    /// What became of the single [`Item`]s.
+    pub items: Vec<ItemOutcome>,
 }
 
 impl Done {
     /// An answer about nothing in particular.
     #[must_use]
     pub const fn answer(answer: Answer) -> Self {
-        Self { answer, version: None, elements: Vec::new() }
+        Self { answer, version: None, elements: Vec::new(), items: Vec::new() }
+    }
+
+    /// The same, about a version that was read or written.
+    #[must_use]
+    pub fn of_version(mut self, id: VersionId, stages: Vec<VersionStage>) -> Self {
+        self.version = Some((id, stages));
+        self
+    }
+
+    /// The same, with members that an audit record of a change may hold.
+    #[must_use]
+    pub fn telling(mut self, elements: Vec<(&'static str, String)>) -> Self {
+        self.elements = elements;
+        self
     }
 }
 
@@ -209,6 +247,16 @@ pub trait Action: Sized + Send + Sync + 'static {
     fn selection(&self) -> Option<(&'static str, &Selector)> {
         None
     }
+
+    /// For a call that asks for several things, each allowed or refused by
+    /// itself: what they are. The gate then asks these questions only.
+    fn items(&self, _asking: &Asking<'_>) -> Vec<Item> {
+        Vec::new()
+    }
+
+    /// Takes what the gate has decided of each of the [`items`](Self::items),
+    /// in their order.
+    fn settle(&mut self, _verdicts: Vec<Verdict>) {}
 
     /// Takes what the gate has decided of each secret of the
     /// [`selection`](Self::selection).
@@ -252,6 +300,7 @@ const fn row<A: Action>() -> Row {
 /// Every action there is.
 pub static TABLE: &[Row] = &[
     row::<ram_policies::AttachPolicyToUser>(),
+    row::<batch_get_secret_value::BatchGetSecretValue>(),
     row::<campaigns::CancelRotationCampaign>(),
     row::<ram_keys::CreateAccessKey>(),
     row::<ram_policies::CreatePolicy>(),
@@ -266,6 +315,7 @@ pub static TABLE: &[Row] = &[
     row::<ram_policies::DetachPolicyFromUser>(),
     row::<ram_policies::GetPolicy>(),
     row::<get_random_password::GetRandomPassword>(),
+    row::<secret_policies::GetSecretPolicy>(),
     row::<get_secret_value::GetSecretValue>(),
     row::<give_up_secret_rotation::GiveUpSecretRotation>(),
     row::<ram_keys::ListAccessKeys>(),
@@ -283,9 +333,12 @@ pub static TABLE: &[Row] = &[
     row::<restore_secret::RestoreSecret>(),
     row::<campaigns::ResumeRotationCampaign>(),
     row::<rotate_secret::RotateSecret>(),
+    row::<secret_policies::SetSecretPolicy>(),
     row::<campaign_plan::StartRotationCampaign>(),
     row::<ram_keys::UpdateAccessKey>(),
+    row::<update_secret::UpdateSecret>(),
     row::<update_secret_rotation_policy::UpdateSecretRotationPolicy>(),
+    row::<update_secret_version_stage::UpdateSecretVersionStage>(),
 ];
 
 /// The row of an action in a version of an API.

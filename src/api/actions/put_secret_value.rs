@@ -96,6 +96,6 @@ impl Action for PutSecretValue {
             version_stages: Stages { version_stage: &put.version.stages },
         };
         let answer = Answer::json(&body, &[])?;
-        Ok(Done { answer, version: Some((put.version.id, put.version.stages)), elements: Vec::new() })
+        Ok(Done::answer(answer).of_version(put.version.id, put.version.stages))
     }
 }

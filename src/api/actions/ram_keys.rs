@@ -60,7 +60,7 @@ impl Action for CreateAccessKey {
             create_date: made.record.created.to_string(),
         };
         let answer = Answer::json(&Body { request_id, access_key }, &[secret])?;
-        Ok(Done { answer, version: None, elements: vec![("AccessKeyId", made.record.id.to_string())] })
+        Ok(Done::answer(answer).telling(vec![("AccessKeyId", made.record.id.to_string())]))
     }
 }
 

@@ -104,7 +104,7 @@ impl Action for CreatePolicy {
         let view = services.identities.directory().policy(PolicyType::Custom, &made.name);
         let view = view.ok_or_else(ApiError::internal)?;
         let answer = Answer::json(&Body { request_id, policy: PolicyBody::of(&view, false) }, &[])?;
-        Ok(Done { answer, version: None, elements: vec![("PolicyName", made.name.to_string())] })
+        Ok(Done::answer(answer).telling(vec![("PolicyName", made.name.to_string())]))
     }
 }
 

@@ -103,7 +103,7 @@ impl Action for CreateUser {
         let user =
             services.identities.create_user(access, self.name, self.display_name, self.comments).await?;
         let answer = Answer::json(&Body { request_id, user: UserBody::of(&user) }, &[])?;
-        Ok(Done { answer, version: None, elements: vec![("UserId", user.id)] })
+        Ok(Done::answer(answer).telling(vec![("UserId", user.id)]))
     }
 }
 

@@ -122,6 +122,6 @@ impl Action for RotateSecret {
         };
         let answer = Answer::json(&body, &[])?;
         let stages = record.version(&self.version).map(|v| v.stages.clone()).unwrap_or_default();
-        Ok(Done { answer, version: Some((self.version, stages)), elements: Vec::new() })
+        Ok(Done::answer(answer).of_version(self.version, stages))
     }
 }

@@ -1,26 +1,26 @@
 //! From questions to a decision.
 
 use super::{Gate, source_address};
-use crate::api::actions::{Action, Question, Scope, Service};
+use crate::api::actions::{Item, Question, Scope, Service, Verdict};
 use crate::api::wire::Call;
 use crate::api::{AccessDeniedDetail, ApiError};
 use crate::audit::AuthorizationDecision;
 use crate::identity::Caller;
 use crate::model::campaign::Selector;
-use crate::model::{Arn, Tag, Timestamp};
-use crate::ram::{Context, Decision, Entry, Layer, Request, Value, decide};
+use crate::model::{Arn, SecretName, Tag, Timestamp};
+use crate::ram::{Context, Decision, Entry, Layer, Policy, Request, Value, decide};
 use crate::rotation::fleet::Candidate;
-use crate::vault::VaultError;
+use crate::vault::{self, VaultError};
 
 /// The answers to the questions of one call.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) checks: Vec<(Question, Decision)>,
-    /// For a refusal that hangs on tags of the secret: what would be decided
-    /// without them, which is all that the caller may learn.
+    /// For a refusal that hangs on tags or on the policy of the secret: what
+    /// would be decided without them, which is all that the caller may learn.
     shown: Option<Vec<(Question, Decision)>>,
     pub(super) set_version: u64,
-    /// Why the tags of the secret are not known, although it may have some.
+    /// Why tags and policy of the secret are not known, although it may have some.
     unknown: Option<ApiError>,
 }
 
@@ -49,7 +49,7 @@ impl Decided {
         let shown = decisive(self.shown.as_deref().unwrap_or(&self.checks));
         let Some((question, decision)) = shown else { return Some(ApiError::internal()) };
         let (layer, kind) = match decision {
-            // A deny by a tag that could not be read must not be missed.
+            // A deny by a tag or a policy that could not be read must not be missed.
             Decision::Allow { .. } => return self.unknown.clone(),
             Decision::DenyExplicit { by } => (by.layer, "ExplicitDeny"),
             Decision::DenyImplicit { layer } => (*layer, "ImplicitDeny"),
@@ -111,57 +111,105 @@ const SELECTED_AT_ONCE: u32 = 500;
 const FIXED_KEYS: usize = 6;
 
 impl Gate {
-    /// Asks the caller's policies. The condition keys are those of ram.md
-    /// section 1.6 that this appliance can know: the tags of a secret are read
-    /// for it, so that a deny by tag is never missed.
-    pub(super) async fn decide<A: Action>(
+    /// Asks the caller's policies, and that of the secret which the questions
+    /// are about. The condition keys are those of ram.md section 1.6 that this
+    /// appliance can know: tags and policy of a secret are read for it, so that
+    /// a deny by them is never missed.
+    pub(super) async fn decide(
         &self,
         call: &Call,
         caller: &Caller,
-        action: &A,
+        about: Option<&SecretName>,
+        request_tags: &[Tag],
         questions: &[Question],
     ) -> Decided {
-        // What cannot be found has no tags; that it is missing is told only to
-        // callers whose policies allow the action.
-        let (secret, unknown) = match action.secret() {
+        // What cannot be found has neither tags nor a policy; that it is missing
+        // is told only to callers whose policies allow the action.
+        let (secret, unknown) = match about {
             None => (None, None),
             Some(name) => match self.services.vault.find(name).await {
                 Ok(entry) => (Some(entry), None),
                 Err(VaultError::NotFound) => (None, None),
                 Err(error) => {
-                    tracing::error!(request_id = %call.request_id, error = ?error, "the tags of a secret cannot be read");
+                    tracing::error!(request_id = %call.request_id, error = ?error, "tags and policy of a secret cannot be read");
                     (None, Some(ApiError::from(error)))
                 }
             },
         };
         let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
+        let policy = secret.as_deref().and_then(vault::Entry::policy);
+        // The policy of a secret speaks of that secret alone.
+        let own = policy.and(about).map(|name| Arn::secret(&self.scope.region, &self.scope.account, name));
         let circumstances = Circumstances::of(call);
-        let mut entries = circumstances.entries(caller, tags, action.request_tags());
-        let ask = |entries: &[Entry<'_>]| -> Vec<(Question, Decision)> {
+        let mut entries = circumstances.entries(caller, tags, request_tags);
+        let ask = |entries: &[Entry<'_>], policy: Option<&Policy>| -> Vec<(Question, Decision)> {
             let context = Context::new(entries);
             let decided = questions.iter().map(|question| {
-                let request = Request {
-                    principal: &caller.principal,
-                    action: question.action,
-                    resource: question.resource.as_str(),
-                    resource_group: None,
-                    context: &context,
-                };
-                (question.clone(), decide(&caller.policies, None, &request))
+                let policy = policy.filter(|_| own.as_ref() == Some(&question.resource));
+                let decision = asked(caller, question.action, &question.resource, &context, policy);
+                (question.clone(), decision)
             });
             decided.collect()
         };
-        let checks = ask(&entries);
+        let checks = ask(&entries, policy);
         let refused = checks.iter().any(|(_, decision)| !decision.is_allow());
-        // A refusal that reads otherwise for a secret with tags than for one
-        // that does not exist would tell strangers which exist (ram.md, rule E10).
-        let shown = (refused && !tags.is_empty()).then(|| {
+        // A refusal that reads otherwise for a secret with tags or a policy than
+        // for one that does not exist would tell strangers which exist (ram.md,
+        // rule E10).
+        let shown = (refused && (!tags.is_empty() || policy.is_some())).then(|| {
             entries.retain(|entry| !entry.is_of_resource());
-            ask(&entries)
+            ask(&entries, None)
         });
         let shown = shown.filter(|shown| shown.iter().any(|(_, decision)| !decision.is_allow()));
         Decided { checks, shown, set_version: caller.directory_version, unknown }
     }
+
+    /// Decides on each item of a call by itself: what is refused is told in its
+    /// place and keeps none of the others. Gives, beside the verdicts, all that
+    /// was asked, for the record.
+    pub(super) async fn decide_each(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        service: Service,
+        items: &[Item],
+    ) -> (Decided, Vec<Verdict>) {
+        let mut all =
+            Decided { checks: Vec::new(), shown: None, set_version: caller.directory_version, unknown: None };
+        let mut verdicts = Vec::with_capacity(items.len());
+        for item in items {
+            let refusal = match &item.secret {
+                Some(name) => {
+                    let decided = self.decide(call, caller, Some(name), &[], &item.questions).await;
+                    let refusal = decided.refusal(service, caller, &self.scope);
+                    all.checks.extend(decided.checks);
+                    refusal
+                }
+                // A name of elsewhere is nobody's here.
+                None => Some(ApiError::not_found()),
+            };
+            verdicts.push(Verdict { request_id: self.request_id(), refusal });
+        }
+        (all, verdicts)
+    }
+}
+
+/// Decides by the caller's policies, and by that of the resource.
+fn asked(
+    caller: &Caller,
+    action: &str,
+    resource: &Arn,
+    context: &Context<'_>,
+    policy: Option<&Policy>,
+) -> Decision {
+    let request = Request {
+        principal: &caller.principal,
+        action,
+        resource: resource.as_str(),
+        resource_group: None,
+        context,
+    };
+    decide(&caller.policies, policy, &request)
 }
 
 /// What conditions may ask about a call, beside the caller and the resource.
@@ -204,42 +252,34 @@ impl Circumstances {
     }
 
     /// Whether an item of a list must not be shown: the list as a whole was
-    /// allowed, but a policy denies the action on this resource.
+    /// allowed, but a policy denies the action on this resource. `tags` and
+    /// `policy` are those of the item.
     #[must_use]
-    pub fn hide(&self, caller: &Caller, question: &Question, tags: &[Tag]) -> bool {
+    pub fn hide(&self, caller: &Caller, question: &Question, tags: &[Tag], policy: Option<&Policy>) -> bool {
         let entries = self.entries(caller, tags, &[]);
-        let context = Context::new(&entries);
-        let request = Request {
-            principal: &caller.principal,
-            action: question.action,
-            resource: question.resource.as_str(),
-            resource_group: None,
-            context: &context,
-        };
-        match decide(&caller.policies, None, &request) {
+        match asked(caller, question.action, &question.resource, &Context::new(&entries), policy) {
             Decision::Allow { .. } | Decision::DenyImplicit { .. } => false,
             Decision::DenyExplicit { .. } | Decision::DenyBroken { .. } => true,
         }
     }
 }
 
-fn is_allowed(call: &Call, caller: &Caller, action: &str, resource: &Arn, tags: &[Tag]) -> bool {
+fn is_allowed(
+    call: &Call,
+    caller: &Caller,
+    action: &str,
+    resource: &Arn,
+    tags: &[Tag],
+    policy: Option<&Policy>,
+) -> bool {
     let circumstances = Circumstances::of(call);
     let entries = circumstances.entries(caller, tags, &[]);
-    let context = Context::new(&entries);
-    let request = Request {
-        principal: &caller.principal,
-        action,
-        resource: resource.as_str(),
-        resource_group: None,
-        context: &context,
-    };
-    decide(&caller.policies, None, &request).is_allow()
+    asked(caller, action, resource, &Context::new(&entries), policy).is_allow()
 }
 
 impl Gate {
     /// Decides `right` on every secret that a call selects, each by itself and
-    /// by its own tags, so that a deny on one of them holds whatever is allowed
+    /// by its own tags and policy, so that a deny on one of them holds whatever is allowed
     /// on the rest. Those that are denied are there only for who may list all
     /// secrets: others do not learn how many there are either.
     pub(super) async fn choose(
@@ -250,7 +290,7 @@ impl Gate {
         selector: &Selector,
     ) -> Result<Vec<Candidate>, VaultError> {
         let (region, account) = (&self.scope.region, &self.scope.account);
-        let lists = is_allowed(call, caller, LIST, &Arn::secret_container(region, account), &[]);
+        let lists = is_allowed(call, caller, LIST, &Arn::secret_container(region, account), &[], None);
         let mut chosen = Vec::new();
         let mut from = Some(selector.prefix.clone());
         while let Some(start) = from {
@@ -258,7 +298,8 @@ impl Gate {
             from = next.filter(|next| next.starts_with(&selector.prefix));
             for secret in records.into_iter().filter(|secret| selector.takes(secret)) {
                 let resource = Arn::secret(region, account, &secret.name);
-                let permitted = is_allowed(call, caller, right, &resource, &secret.tags);
+                let policy = self.services.vault.policy_of(&secret);
+                let permitted = is_allowed(call, caller, right, &resource, &secret.tags, policy.as_deref());
                 if permitted || lists {
                     chosen.push(Candidate { permitted, secret });
                 }

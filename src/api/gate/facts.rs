@@ -2,12 +2,12 @@
 
 use super::decision::{Decided, layer_name, recorded};
 use crate::api::ApiError;
-use crate::api::actions::{Done, Scope, Spec};
+use crate::api::actions::{Done, Item, Scope, Spec};
 use crate::api::describe::Audit;
 use crate::api::wire::Call;
 use crate::audit::{
     AdditionalEventData, Authorization, Check, Event, EventAccess, EventError, EventId, EventType,
-    IdentityType, Phase, RequestParameters, Tls, UserIdentity,
+    IdentityType, ItemOutcome, Phase, RequestParameters, Tls, UserIdentity,
 };
 use crate::identity::Caller;
 use crate::model::{SecretName, VersionStage};
@@ -26,6 +26,7 @@ pub(super) struct Facts<'a> {
     pub(super) signed_seconds: Option<i64>,
     pub(super) caller: Option<&'a Caller>,
     pub(super) secret: Option<&'a SecretName>,
+    pub(super) items: &'a [Item],
     pub(super) decided: Option<&'a Decided>,
 }
 
@@ -50,10 +51,13 @@ const PROTOCOL: [&str; 12] = [
 pub(super) struct Store<'a> {
     node: &'a str,
     secret: Option<[&'a str; 1]>,
+    /// The secrets of the items, for a call with several.
+    secrets: Vec<&'a str>,
     checks: Vec<Check<'a>>,
     version: Option<String>,
     stages: Vec<&'static str>,
     elements: Vec<(&'static str, String)>,
+    items: Vec<ItemOutcome>,
     done: bool,
     /// Failed calls of the same source that had no record since its last one.
     pub(super) suppressed: u64,
@@ -62,7 +66,9 @@ pub(super) struct Store<'a> {
 impl Store<'_> {
     /// The resources that the event names.
     pub(super) fn resources(&self) -> Vec<(&str, &[&str])> {
-        self.secret.iter().map(|names| ("ACS::KMS::Secret", &names[..])).collect()
+        let one = self.secret.iter().map(|names| &names[..]);
+        let names = one.chain(std::iter::once(&self.secrets[..]));
+        names.filter(|names| !names.is_empty()).map(|names| ("ACS::KMS::Secret", names)).collect()
     }
 
     /// What the action came to.
@@ -73,6 +79,7 @@ impl Store<'_> {
             self.stages = stages.iter().map(stage_word).collect();
         }
         self.elements.clone_from(&done.elements);
+        self.items.clone_from(&done.items);
     }
 }
 
@@ -99,6 +106,7 @@ impl<'a> Facts<'a> {
             signed_seconds: None,
             caller: None,
             secret: None,
+            items: &[],
             decided: None,
         }
     }
@@ -119,10 +127,12 @@ impl<'a> Facts<'a> {
         Store {
             node,
             secret: self.secret.map(|s| [s.as_str()]),
+            secrets: self.items.iter().filter_map(|item| Some(item.secret.as_ref()?.as_str())).collect(),
             checks,
             version: None,
             stages: Vec::new(),
             elements: Vec::new(),
+            items: Vec::new(),
             done: false,
             suppressed: 0,
         }
@@ -169,6 +179,7 @@ impl<'a> Facts<'a> {
                 authorization: self.authorization(store),
                 secret_version_id: store.version.as_deref(),
                 secret_version_stages: &store.stages,
+                items: &store.items,
                 // A read, and a refusal, has one record only.
                 phase: (write && self.decided.is_some_and(Decided::allows)).then_some(phase),
                 tls: Some(Tls {
@@ -208,7 +219,9 @@ impl<'a> Facts<'a> {
             // that the action does not have: a value sent without its `=` would
             // stand in the place of a name.
             match spec.description.parameter(name).map(|p| p.audit) {
-                Some(Audit::Clear) if self.caller.is_some() && name == "PolicyDocument" => {
+                Some(Audit::Clear)
+                    if self.caller.is_some() && matches!(name, "Policy" | "PolicyDocument") =>
+                {
                     out.document(name, value);
                 }
                 Some(Audit::Clear) if self.caller.is_some() => out.known(name, value),

@@ -203,10 +203,21 @@ impl Gate {
         facts.secret = secret.as_ref();
         let directory = self.services.identities.directory();
         let asking = Asking { scope: &self.scope, directory: &directory, caller: signed.caller };
+        let items = action.items(&asking);
         let questions = action.questions(&asking);
-        let decided = self.decide(call, signed.caller, &action, &questions).await;
+        facts.items = &items;
+        let (decided, refusal) = if items.is_empty() {
+            let (about, tags) = (action.secret(), action.request_tags());
+            let decided = self.decide(call, signed.caller, about, tags, &questions).await;
+            let refusal = decided.refusal(A::SPEC.service, signed.caller, &self.scope);
+            (decided, refusal)
+        } else {
+            let (decided, verdicts) = self.decide_each(call, signed.caller, A::SPEC.service, &items).await;
+            action.settle(verdicts);
+            (decided, None)
+        };
         facts.decided = Some(&decided);
-        match decided.refusal(A::SPEC.service, signed.caller, &self.scope) {
+        match refusal {
             Some(error) if dry_run => {
                 return self.refusal(&facts, as_dry_run(error, "AccessDeniedError", 403)).await;
             }

@@ -32,15 +32,26 @@ impl Answer {
     /// [`ApiError::internal`] when the value cannot be written, which no
     /// answer of the table does.
     pub fn json(value: &impl Serialize, long_texts: &[&str]) -> Result<Self, ApiError> {
-        let room = long_texts.iter().fold(USUAL_BYTES, |sum, text| sum.saturating_add(escaped_len(text)));
+        Self::list(value, 0, long_texts)
+    }
+
+    /// The same for an answer with so many items, each of which may be as long
+    /// as a whole answer without its long texts.
+    ///
+    /// # Errors
+    ///
+    /// As [`json`](Self::json).
+    pub fn list(value: &impl Serialize, items: usize, long_texts: &[&str]) -> Result<Self, ApiError> {
+        let usual = USUAL_BYTES.saturating_mul(items.saturating_add(1));
+        let room = long_texts.iter().fold(usual, |sum, text| sum.saturating_add(escaped_len(text)));
         let mut body = Zeroizing::new(Vec::with_capacity(room));
         serde_json::to_writer(&mut *body, value).ok().ok_or_else(ApiError::internal)?;
         Ok(Self { body })
     }
 }
 
-/// Room for everything but long texts: names and ids have limits.
-const USUAL_BYTES: usize = 1_024;
+/// Room for everything but long texts: names, ids and stages have limits.
+const USUAL_BYTES: usize = 2_048;
 
 /// Length of a text in a JSON string (RFC 8259 section 7).
 fn escaped_len(text: &str) -> usize {
