@@ -60,6 +60,26 @@ pub(super) fn read_line_file(path: &Path, limit: usize) -> Result<SecretBytes, C
     Ok(SecretBytes::copy_of(line))
 }
 
+/// More than the longest policy that a vault takes, so that the limit is told
+/// by the vault, in its own words.
+const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
+
+/// Reads a policy from a file, or from standard input for `-`.
+///
+/// # Errors
+///
+/// As [`read_file`], and when it is no JSON.
+pub(super) fn read_document(path: &Path) -> Result<String, CliError> {
+    let document = read_file(path, MAX_DOCUMENT_BYTES)?;
+    let text = str::from_utf8(document.expose())
+        .ok()
+        .ok_or_else(|| CliError::Usage(format!("{} is not UTF-8 text", path.display())))?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(CliError::Usage(format!("{} is not JSON: {error}", path.display()))),
+    }
+}
+
 /// Everything that is there, or `None` when that is more than `limit` bytes.
 /// The buffer has its final size at once, so that no copy is left by growing.
 fn bounded(mut from: impl Read, limit: usize) -> io::Result<Option<SecretBytes>> {

@@ -13,10 +13,6 @@ use super::output::Output;
 use super::table::Table;
 use crate::model::{PolicyName, UserName};
 
-/// More than the longest document that a vault takes, so that the limit is
-/// told by the vault, in its own words.
-const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
-
 const POLICIES: Listing = Listing { action: "ListPolicies", outer: "Policies", inner: "Policy" };
 const OF_USER: Listing = Listing { action: "ListPoliciesForUser", outer: "Policies", inner: "Policy" };
 
@@ -190,16 +186,10 @@ async fn create(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<(), CliError> {
-    let document = input::read_file(document_file, MAX_DOCUMENT_BYTES)?;
-    let document = str::from_utf8(document.expose())
-        .ok()
-        .ok_or_else(|| CliError::Usage(format!("{} is not UTF-8 text", document_file.display())))?;
-    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(document) {
-        return Err(CliError::Usage(format!("{} is not JSON: {error}", document_file.display())));
-    }
+    let document = input::read_document(document_file)?;
     let mut query = vec![("PolicyName", name.as_str())];
     query.extend(description.map(|text| ("Description", text)));
-    let answer = connection.call("CreatePolicy", &query, &[("PolicyDocument", document)]).await?;
+    let answer = connection.call("CreatePolicy", &query, &[("PolicyDocument", &document)]).await?;
     if output.is_json() {
         return Ok(output.answer(&answer.body)?);
     }

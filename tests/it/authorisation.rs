@@ -5,7 +5,7 @@ use serde_json::Value;
 use strongroom::api::actions::{Row, Service, TABLE};
 use strongroom::audit::EventAccess;
 
-use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy};
+use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy, secret_policy};
 
 /// A call of the action that is in order. Names end in the action's, so that
 /// one call does not meet what another left.
@@ -36,8 +36,19 @@ pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
         }
         "ListSecretRotations" => vec![secret],
         "GiveUpSecretRotation" => vec![secret, ("VersionId", text("v2"))],
-        "DeleteSecret" | "DescribeSecret" | "GetSecretValue" | "ListSecretVersionIds" | "RestoreSecret" => {
-            vec![secret]
+        "BatchGetSecretValue" => vec![("SecretsList", format!(r#"[{{"SecretName":"s/{action}"}}]"#))],
+        "DeleteSecret"
+        | "DescribeSecret"
+        | "GetSecretPolicy"
+        | "GetSecretValue"
+        | "ListSecretVersionIds"
+        | "RestoreSecret" => vec![secret],
+        "SetSecretPolicy" => {
+            vec![secret, ("Policy", secret_policy("Allow", &["user/admin"], &["kms:GetSecretValue"]))]
+        }
+        "UpdateSecret" => vec![secret, ("Description", text("new"))],
+        "UpdateSecretVersionStage" => {
+            vec![secret, ("VersionStage", text("blue")), ("MoveToVersion", text("v1"))]
         }
         "RotateSecret" => vec![secret, ("VersionId", text("v2"))],
         "UpdateSecretRotationPolicy" => vec![secret, ("EnableAutomaticRotation", text("false"))],
@@ -52,11 +63,21 @@ pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
     }
 }
 
+/// What is asked for an action: its own right, but for one whose items are
+/// asked for each by itself.
+fn right(row: &Row) -> &'static str {
+    if row.spec.name == BATCH { "kms:GetSecretValue" } else { row.spec.right }
+}
+
+/// The action that is never refused as a whole.
+const BATCH: &str = "BatchGetSecretValue";
+
 /// Makes what the call is about.
 async fn prepare(admin: &Client, row: &Row, call: &mut [(&'static str, String)]) {
     let action = row.spec.name;
     let of = |name: &str| call.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
-    if let Some(name) = of("SecretName").filter(|_| action != "CreateSecret") {
+    let item = (action == BATCH).then(|| format!("s/{action}"));
+    if let Some(name) = of("SecretName").or(item).filter(|_| action != "CreateSecret") {
         admin.create_secret(&name, "Marker-Value").await;
         if action == "RestoreSecret" {
             admin.ok("DeleteSecret", &[("SecretName", &name)]).await;
@@ -122,8 +143,25 @@ impl Asked<'_> {
         assert!(sent.values().all(|value| value == "******"), "{case}: {sent:?}");
     }
 
+    /// The same where a refusal stands in the place of what was refused.
+    fn denied_item(&self, case: &str, reply: &Reply, kind: &str) {
+        let answer = reply.json();
+        assert_eq!(reply.status, 200, "{case}: {answer}");
+        assert_eq!(answer["SecretValues"], serde_json::json!([]), "{case}");
+        assert_eq!(answer["Errors"][0]["Code"], "Forbidden.NoPermission", "{case}: {answer}");
+        assert_eq!(answer["Errors"][0]["HttpStatus"], 403, "{case}");
+        let records = self.appliance.audit_of(&reply.request_id());
+        assert_eq!(records.len(), 1, "{case}");
+        let more = &records[0]["additionalEventData"];
+        assert_eq!(more["authorization"]["decision"], kind, "{case}");
+        assert_eq!(more["items"][0]["errorCode"], "Forbidden.NoPermission", "{case}");
+    }
+
     fn denied(&self, case: &str, reply: &Reply, kind: &str, user: &str) {
         let spec = &self.row.spec;
+        if spec.name == BATCH {
+            return self.denied_item(case, reply, kind);
+        }
         let code = if spec.service == Service::Kms { "Forbidden.NoPermission" } else { "NoPermission" };
         let record = self.refused(case, reply, 403, code);
         assert_eq!(record["additionalEventData"]["authorization"]["decision"], kind, "{} {case}", spec.name);
@@ -175,7 +213,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
         asked.stranger("unknown key", &reply, 404, "InvalidAccessKeyId.NotFound");
 
         // Somebody's, who may not: what exists and what does not look alike.
-        let names: Vec<&str> = TABLE.iter().map(|r| r.spec.right).filter(|r| *r != spec.right).collect();
+        let names: Vec<&str> = TABLE.iter().map(|r| r.spec.right).filter(|r| *r != right(row)).collect();
         let other_rights = policy("Allow", &names, &["*"]);
         let neighbour = format!("n-{}", spec.name);
         let other = appliance.named_user_with(&neighbour, &[other_rights]).await;
@@ -200,7 +238,11 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 fn missing_resource(call: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
     let names = ["SecretName", "UserName", "PolicyName"];
     call.iter()
-        .map(|(n, v)| (*n, if names.contains(n) { format!("{v}-missing") } else { v.clone() }))
+        .map(|(n, v)| match *n {
+            "SecretsList" => (*n, v.replace("\"}", "-missing\"}")),
+            _ if names.contains(n) => (*n, format!("{v}-missing")),
+            _ => (*n, v.clone()),
+        })
         .collect()
 }
 
@@ -208,7 +250,7 @@ fn missing_resource(call: &[(&'static str, String)]) -> Vec<(&'static str, Strin
 async fn allowed(asked: &Asked<'_>) {
     let spec = &asked.row.spec;
     let user = format!("may-{}", spec.name);
-    let one = asked.appliance.named_user_with(&user, &[policy("Allow", &[spec.right], &["*"])]).await;
+    let one = asked.appliance.named_user_with(&user, &[policy("Allow", &[right(asked.row)], &["*"])]).await;
     let reply = asked.send(&asked.signed(one.key())).await;
     // Secrets of type Generic do not rotate: allowed, and not possible.
     let rotates = matches!(spec.name, "ListSecretRotations" | "RotateSecret" | "UpdateSecretRotationPolicy");

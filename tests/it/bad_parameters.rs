@@ -47,6 +47,24 @@ const DOCUMENT: &[&str] = &[
     r#"{"Version":"1","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Effect":"Allow"}]}"#,
 ];
 
+/// Policies that no secret can have.
+const SECRET_POLICY: &[&str] = &[
+    "x",
+    "{}",
+    "[]",
+    r#"{"Version":"1","Statement":[]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"ram:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"acs:kms:*:*:secret/a","Principal":{"RAM":"acs:ram::1:*"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"*"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"Service":"ecs.aliyuncs.com"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"},"Condition":{"NoSuch":{"a:b":"c"}}}]}"#,
+    r#"{"Version":"1","Statement":[{"Sid":"a*","Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"}}]}"#,
+];
+/// The only name that a policy of a secret has is default.
+const POLICY_OF_SECRET: Parameter = optional("PolicyName", &["", "Default", "other"], 8);
+
 const SECRET_NAME: Parameter = required("SecretName", NAME, 192);
 const USER_NAME: Parameter = required("UserName", USER, 64);
 /// Left out it means the caller (ram.md section 3.3).
@@ -110,7 +128,8 @@ fn parameters(action: &str) -> Vec<Parameter> {
                 16,
             ),
             optional("EncryptionKeyId", &["key-1"], 1),
-            optional("Policy", &["{}"], 1),
+            optional("Policy", SECRET_POLICY, 32_768),
+            optional("DKMSInstanceId", &[], 128),
             optional("Description", &[], 8_192),
             optional("EnableAutomaticRotation", BOOLEAN, 8),
             optional("EnableAutomaticRotation", &["true"], 8),
@@ -183,6 +202,53 @@ fn parameters(action: &str) -> Vec<Parameter> {
             optional("VersionStages", &["x", "[]", "{}", r#"["ACSPrevious"]"#, r#"["a b"]"#, "[1]"], 2_000),
         ],
         "RestoreSecret" => vec![SECRET_NAME],
+        "BatchGetSecretValue" => vec![required(
+            "SecretsList",
+            &[
+                "",
+                "x",
+                "{}",
+                "[]",
+                "[{}]",
+                r#"["a"]"#,
+                r#"[{"SecretName":""}]"#,
+                r#"[{"SecretName":"a b"}]"#,
+                r#"[{"SecretName":"a"},{"SecretName":"a"}]"#,
+                r#"[{"SecretName":"a"},{"SecretName":"acs:kms:cn-hangzhou:1234567890123456:secret/a"}]"#,
+                r#"[{"SecretName":"a","VersionId":""}]"#,
+                r#"[{"SecretName":"a","VersionStage":"a b"}]"#,
+                r#"[{"SecretName":"a","FetchExtendedConfig":"yes"}]"#,
+                r#"[{"SecretName":"a","FetchExtendedConfig":1}]"#,
+            ],
+            40_000,
+        )],
+        "GetSecretPolicy" => vec![SECRET_NAME, POLICY_OF_SECRET],
+        "SetSecretPolicy" => {
+            vec![
+                SECRET_NAME,
+                POLICY_OF_SECRET,
+                required("Policy", SECRET_POLICY, 32_768),
+                required("Policy", &[""], 1),
+            ]
+        }
+        "UpdateSecret" => vec![
+            SECRET_NAME,
+            optional("Description", &[], 8_192),
+            optional("ExtendedConfig.CustomData", &["", "x", "[]", r#""a""#, r#"{"a":}"#], 1_024),
+            optional("ExtendedConfig.CustomData.key", &[], 1_024),
+            optional("ExtendedConfig.CustomData.", &["x"], 1_024),
+            optional(
+                "ExtendedConfig",
+                &["", "x", "{}", r#"{"CustomData":[]}"#, r#"{"CustomData":{},"RegionId":"cn-hangzhou"}"#],
+                1_024,
+            ),
+        ],
+        "UpdateSecretVersionStage" => vec![
+            SECRET_NAME,
+            required("VersionStage", &["", "a b", "ü", "a/b", "ACSPending"], 64),
+            required("MoveToVersion", VERSION, 64),
+            optional("RemoveFromVersion", VERSION, 64),
+        ],
         "GiveUpSecretRotation" => vec![SECRET_NAME, VERSION_ID],
         "ListSecretRotations" => {
             vec![SECRET_NAME, optional("MaxResults", &["0", "101", "-1", "x", ""], 8)]

@@ -41,7 +41,7 @@ const HSM: [&str; 11] = [
 ];
 
 /// Every file that reads plaintext; a new one belongs here after a review.
-const EXPOSE: [&str; 33] = [
+const EXPOSE: [&str; 32] = [
     "hsm/src/service/mod.rs",
     "hsm/src/service/process.rs",
     "hsm/src/worker/pin_marker.rs",
@@ -58,7 +58,6 @@ const EXPOSE: [&str; 33] = [
     "src/cli/input.rs",
     "src/cli/key.rs",
     "src/cli/output.rs",
-    "src/cli/policy.rs",
     "src/cli/public_key.rs",
     "src/cli/secret/ecs_value.rs",
     "src/cli/secret/get.rs",

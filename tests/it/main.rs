@@ -20,6 +20,7 @@ mod quotas;
 mod ram_vectors;
 mod rotation;
 mod secrets;
+mod secrets_api;
 mod signature_vectors;
 mod store;
 mod tampering;

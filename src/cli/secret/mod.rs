@@ -1,14 +1,16 @@
-//! `strongroom secret`: create, read, list, rotate and delete secrets.
+//! `strongroom secret`: create, read, list, change, rotate and delete secrets.
 
 mod answers;
 mod create;
 mod ecs_value;
 mod get;
 mod list;
+mod policy;
 mod put;
 mod remove;
 mod rotate;
 mod rotations;
+mod update;
 mod watch;
 
 use clap::{Args, Subcommand};
@@ -34,12 +36,15 @@ enum SecretCommand {
     Describe(list::DescribeArgs),
     Get(get::GetArgs),
     List(list::ListArgs),
+    Policy(policy::PolicyArgs),
     Put(put::PutArgs),
     RandomPassword(put::RandomPasswordArgs),
     Restore(remove::RestoreArgs),
     Rotate(rotate::RotateArgs),
     RotationPolicy(rotate::PolicyArgs),
     Rotations(rotations::RotationsArgs),
+    Stage(update::StageArgs),
+    Update(update::UpdateArgs),
     Versions(list::VersionsArgs),
 }
 
@@ -60,12 +65,15 @@ pub(super) async fn run(args: SecretArgs, output: &mut Output) -> Result<(), Cli
         SecretCommand::Describe(args) => list::describe(&args, &connection, output).await,
         SecretCommand::Get(args) => get::run(&args, &connection, output).await,
         SecretCommand::List(args) => list::secrets(&args, &connection, output).await,
+        SecretCommand::Policy(args) => policy::run(&args, &connection, output).await,
         SecretCommand::Put(args) => put::run(&args, &connection, output).await,
         SecretCommand::RandomPassword(args) => put::random_password(&args, &connection, output).await,
         SecretCommand::Restore(args) => remove::restore(&args, &connection, output).await,
         SecretCommand::Rotate(args) => rotate::run(&args, &connection, output).await,
         SecretCommand::RotationPolicy(args) => rotate::policy(&args, &connection, output).await,
         SecretCommand::Rotations(args) => rotations::run(&args, &connection, output).await,
+        SecretCommand::Stage(args) => update::move_stage(&args, &connection, output).await,
+        SecretCommand::Update(args) => update::run(&args, &connection, output).await,
         SecretCommand::Versions(args) => list::versions(&args, &connection, output).await,
     }
 }

@@ -3,4 +3,4 @@
 
 mod campaigns;
 mod crowd;
-mod site;
+pub(crate) mod site;

@@ -20,8 +20,8 @@ use crate::rotation::Credential;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// All parts.
-pub(super) struct Site {
-    pub(super) appliance: Appliance,
+pub(crate) struct Site {
+    pub(crate) appliance: Appliance,
     pub(super) emulator: Arc<Emulator>,
     clock: PathBuf,
     ahead: i64,
@@ -34,14 +34,14 @@ pub(super) fn instance(number: usize) -> String {
 }
 
 /// The name of a secret of an instance's user.
-pub(super) fn secret(number: usize, user: usize) -> String {
+pub(crate) fn secret(number: usize, user: usize) -> String {
     format!("acs/ecs/{}-u{user}", instance(number))
 }
 
 impl Site {
     /// A vault with these settings below `[rotation]`, and so many instances,
     /// whose commands take that long.
-    pub(super) async fn new(rotation: &str, instances: usize, delay_millis: u64) -> Self {
+    pub(crate) async fn new(rotation: &str, instances: usize, delay_millis: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut cloud = Config::in_dir(&folder.path().join("cloud"));
         cloud.timing.delivery_millis = 2;
@@ -100,7 +100,7 @@ impl Site {
     }
 
     /// Sets the clock of vault and cloud forward, or back; clients have to be made anew.
-    pub(super) fn put_forward(&mut self, seconds: i64) {
+    pub(crate) fn put_forward(&mut self, seconds: i64) {
         self.ahead += seconds;
         let new = self.clock.with_extension("new");
         fs::write(&new, format!("{:+}\n", self.ahead)).unwrap();
@@ -110,12 +110,12 @@ impl Site {
     }
 
     /// A client of the administrator, by the present clock.
-    pub(super) fn admin(&self) -> Client {
+    pub(crate) fn admin(&self) -> Client {
         self.appliance.admin()
     }
 
     /// Creates the secrets of `users` users on each of these instances.
-    pub(super) async fn create(
+    pub(crate) async fn create(
         &self,
         instances: std::ops::Range<usize>,
         users: usize,
@@ -160,7 +160,7 @@ impl Site {
     }
 
     /// Waits until `condition` holds of the rotations.
-    pub(super) async fn until(
+    pub(crate) async fn until(
         &self,
         what: &str,
         condition: impl Fn(&HashMap<String, (usize, String)>) -> bool,

@@ -37,6 +37,15 @@ pub(crate) fn policy(effect: &str, actions: &[&str], resources: &[&str]) -> Stri
     serde_json::json!({ "Version": "1", "Statement": [statement] }).to_string()
 }
 
+/// A policy of a secret that allows (or denies) these principals actions on
+/// it; `*` is the whole account.
+pub(crate) fn secret_policy(effect: &str, principals: &[&str], actions: &[&str]) -> String {
+    let names: Vec<_> = principals.iter().map(|name| format!("acs:ram::{ACCOUNT}:{name}")).collect();
+    let statement = serde_json::json!({ "Effect": effect, "Principal": { "RAM": names }, "Action": actions,
+        "Resource": "*" });
+    serde_json::json!({ "Version": "1", "Statement": [statement] }).to_string()
+}
+
 /// The ARN of a secret.
 pub(crate) fn secret_arn(name: &str) -> String {
     format!("acs:kms:{REGION}:{ACCOUNT}:secret/{name}")

@@ -218,13 +218,22 @@ impl Acs3 {
     }
 
     /// Signs it.
-    pub(crate) fn sign(mut self) -> Request {
+    pub(crate) fn sign(self) -> Request {
+        self.sign_with(encode)
+    }
+
+    /// Signs it, with the names of the query in this form, in the order that it gives them.
+    pub(crate) fn sign_with(mut self, name_form: fn(&str) -> String) -> Request {
         let hash = sha256(&self.body);
         self.headers.entry("x-acs-content-sha256".to_owned()).or_insert(hash.clone());
         let names = self.headers.keys().cloned().collect::<Vec<_>>().join(";");
         let query = encode_all(self.query.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        let mut signed: Vec<_> =
+            self.query.iter().map(|(n, v)| format!("{}={}", name_form(n), encode(v))).collect();
+        signed.sort();
+        let signed = signed.join("&");
         let lines: String = self.headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let canonical = format!("{}\n/\n{query}\n{lines}\n{names}\n{hash}", self.method);
+        let canonical = format!("{}\n/\n{signed}\n{lines}\n{names}\n{hash}", self.method);
         let text = format!("ACS3-HMAC-SHA256\n{}", sha256(canonical.as_bytes()));
         let signature = hmac_sha256(&self.key.secret, &text);
         let target = if query.is_empty() { "/".to_owned() } else { format!("/?{query}") };
