@@ -142,8 +142,8 @@ async fn each_item_is_allowed_or_refused_by_itself() {
     );
     // As each is answered alone.
     for error in answer["Errors"].as_array().unwrap() {
-        let alone = reader.call("GetSecretValue", &[("SecretName", error["SecretName"].as_str().unwrap())]);
-        let alone = alone.await.unwrap_err();
+        let named = [("SecretName", error["SecretName"].as_str().unwrap())];
+        let alone = reader.call("GetSecretValue", &named).await.unwrap_err();
         assert_eq!(
             (error["HttpStatus"].as_u64().unwrap(), &error["Code"]),
             (alone.status.into(), &json!(alone.code))

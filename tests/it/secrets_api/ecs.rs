@@ -132,9 +132,8 @@ async fn a_deny_in_the_policy_of_a_secret_holds_in_a_campaign_and_in_lists() {
     assert_eq!(told(&refused), (403, "Forbidden.NoPermission"));
 
     // A grant in it is as good as one to the user.
-    let helper =
-        site.appliance.named_user_with("bob", &[policy("Allow", &["kms:PlanRotationCampaign"], &["*"])]);
-    let helper = helper.await;
+    let may = policy("Allow", &["kms:PlanRotationCampaign"], &["*"]);
+    let helper = site.appliance.named_user_with("bob", &[may]).await;
     assert_eq!(helper.ok("PlanRotationCampaign", &all).await["TotalCount"], 0);
     let granted = secret_policy("Allow", &["user/bob"], &["kms:RotateSecret"]);
     site.admin().ok("SetSecretPolicy", &[("SecretName", &open), ("Policy", &granted)]).await;
