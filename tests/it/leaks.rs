@@ -119,6 +119,9 @@ async fn no_value_key_or_pin_is_where_it_must_not_be() {
     );
     admin.ok("RestoreSecret", &[("SecretName", "db")]).await;
     assert_eq!(admin.value("db").await, second);
+    let list = [("SecretsList", r#"[{"SecretName":"db"},{"SecretName":"none"}]"#)];
+    let batch = admin.ok("BatchGetSecretValue", &list).await;
+    assert_eq!(batch["SecretValues"][0]["SecretData"], second);
     let shown = processes(&appliance);
 
     // Between two instructions, with whatever lies in the log of the database.

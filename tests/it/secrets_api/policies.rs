@@ -71,7 +71,7 @@ async fn one_allow_in_either_is_enough_and_a_deny_in_either_wins() {
     let none = policy("Deny", &["kms:GetSecretValue"], &["*"]);
     let clients = [
         ("silent", appliance.named_user_with("silent", &[]).await),
-        ("allowed", appliance.named_user_with("allowed", &[all.clone()]).await),
+        ("allowed", appliance.named_user_with("allowed", std::slice::from_ref(&all)).await),
         ("denied", appliance.named_user_with("denied", &[all, none]).await),
     ];
     let users = ["user/silent", "user/Allowed", "user/denied"];
