@@ -202,6 +202,11 @@ impl From<AuthError> for ApiError {
                 400,
                 "The SecurityToken is not valid: use the access key of a user, without a token.",
             ),
+            AuthError::MissingToken => Self::new(
+                "MissingSecurityToken",
+                400,
+                "The access key is a temporary one, and the SecurityToken that belongs to it was not sent.",
+            ),
             AuthError::Key(error) => error.into(),
         }
     }

@@ -9,6 +9,9 @@ use crate::ram::{PolicySet, Principal};
 use crate::rpc::signature::Claim;
 use crate::seal::SealError;
 
+/// How the ids of temporary access keys begin (kms-secrets.md section 2.7).
+const TEMPORARY: &str = "STS.";
+
 /// Why a claim is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
@@ -30,6 +33,9 @@ pub enum AuthError {
     /// The request carries a security token, and none is valid here.
     #[error("the security token is not valid")]
     BadToken,
+    /// The access key is a temporary one, and its token is missing.
+    #[error("the security token of the temporary access key is missing")]
+    MissingToken,
     /// The key's secret could not be opened.
     #[error("open the secret of the access key")]
     Key(#[source] SealError),
@@ -69,6 +75,7 @@ impl Identities {
         if (now - claim.unix_seconds()).abs() > CLOCK_WINDOW_SECONDS {
             return Err(AuthError::Expired);
         }
+        permanent(claim)?;
         let known = self.directory.load().keys.get(claim.access_key_id()).map(Arc::clone);
         let Some(entry) = known else {
             // The answer does not depend on it: nobody holds this key.
@@ -114,5 +121,16 @@ impl Identities {
     pub fn remember(&self, access_key_id: &str, nonce: &str, signed_seconds: i64) {
         let now = self.clock.now().millis().div_euclid(1000);
         self.nonces.take(access_key_id, nonce, signed_seconds, now);
+    }
+}
+
+/// Lets claims of permanent access keys through. Here, before any key is looked
+/// up, is where the token of a temporary key has to be verified: that key is in
+/// no table. No session is issued here, so that no token is good.
+fn permanent(claim: &Claim<'_>) -> Result<(), AuthError> {
+    match (claim.access_key_id().starts_with(TEMPORARY), claim.security_token()) {
+        (false, _) => Ok(()),
+        (true, None) => Err(AuthError::MissingToken),
+        (true, Some(_)) => Err(AuthError::BadToken),
     }
 }

@@ -215,7 +215,7 @@ async fn throttled_calls_are_counted_for_prometheus() {
     let refused =
         eventually("a call is throttled", async || appliance.admin().call("ListUsers", &[]).await.err())
             .await;
-    assert_eq!((refused.status, refused.code.as_str()), (429, "Rejected.Throttling"));
+    assert_eq!((refused.status, refused.code.as_str()), (429, "Throttling.User"));
     assert!(refused.retry_after_ms.is_some_and(|millis| (1..=1_000).contains(&millis)));
     let mut stream = TcpStream::connect(metrics).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: m\r\nConnection: close\r\n\r\n").await.unwrap();

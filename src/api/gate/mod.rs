@@ -281,7 +281,7 @@ impl Gate {
         caller: &Caller,
         wait_ms: u64,
     ) -> Result<(Reply, Recorded), ApiError> {
-        let error = throttled(wait_ms);
+        let error = throttled(facts.spec.map(|spec| spec.service), wait_ms);
         match self.throttled.admit(Arc::clone(&caller.user_id), self.clock.now()) {
             Some(suppressed) => self.note_refusal(facts, error, suppressed).await,
             None => Err(error),
@@ -343,12 +343,14 @@ pub struct Health {
     pub hsm: bool,
 }
 
-/// What a principal is told that calls too often.
-fn throttled(wait_ms: u64) -> ApiError {
+/// What a principal is told that calls too often (kms-secrets.md section 10.1,
+/// ram.md section 3.5).
+fn throttled(service: Option<Service>, wait_ms: u64) -> ApiError {
+    let code = if service == Some(Service::Ram) { "Throttling.User" } else { "Rejected.Throttling" };
     ApiError {
         retry_after_ms: Some(wait_ms),
         ..ApiError::new(
-            "Rejected.Throttling",
+            code,
             429,
             "You call this action, or others of its class, more often than the quota allows: wait as long as x-acs-retry-after says.",
         )
