@@ -26,3 +26,4 @@ mod store;
 mod tampering;
 mod transport;
 mod users;
+mod wire_checklist;
