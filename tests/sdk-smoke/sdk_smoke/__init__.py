@@ -1,0 +1,1 @@
+"""Real Alibaba Cloud clients against a running vault: see scripts/sdk-smoke."""
