@@ -221,11 +221,11 @@ mod tests {
 
     #[test]
     fn every_verb_is_read_back_and_others_are_refused() {
-        for tag in 1..=11 {
+        for tag in 1..=13 {
             assert_eq!(Verb::try_from(tag).unwrap() as u8, tag);
         }
         assert!(Verb::try_from(0).is_err());
-        assert!(Verb::try_from(12).is_err());
+        assert!(Verb::try_from(14).is_err());
     }
 
     #[test]

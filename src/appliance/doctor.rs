@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::cloud::{has_credentials, look};
 use super::monitoring::webhook;
-use super::parts::AUDIT;
+use super::parts::{self, AUDIT, Opened};
 use super::serve::acceptor;
 use super::{ApplianceError, Config, SystemClock};
 use crate::audit::{Outcome, VerifyOptions, verify};
@@ -66,6 +66,7 @@ pub async fn doctor(config: Config) -> Vec<Finding> {
         Ok(opened) => {
             findings.push(ok("database", "opens, and its rows belong to this vault"));
             findings.push(token(&opened.keys).await);
+            findings.push(customer_keys(&config, &opened).await);
             findings.push(cloud(&config, has_credentials(&opened).await));
             opened.keys.stop().await;
         }
@@ -205,6 +206,33 @@ async fn token(keys: &strongroom_hsm::KeyService) -> Finding {
         subject: "token",
         text: format!("mechanisms missing: {}; self-tests failed: {}", absent.join(", "), failed.join(", ")),
         advice: "use another token, or ask its vendor for a configuration with these mechanisms".to_owned(),
+    }
+}
+
+/// Whether the token has every customer master key, as it was made.
+async fn customer_keys(config: &Config, opened: &Opened) -> Finding {
+    let keys = match parts::customer_keys(config, opened).await {
+        Ok(keys) => keys,
+        Err(error) => return fault("keys", &error),
+    };
+    let lost = match keys.examine().await {
+        Ok(lost) => lost,
+        Err(error) => return fault("keys", &error),
+    };
+    if lost.is_empty() {
+        return ok(
+            "keys",
+            format!("{} customer master keys, all of them as they were made", keys.list().len()),
+        );
+    }
+    let named: Vec<String> =
+        lost.iter().map(|lost| format!("{} version {}", lost.key, lost.version)).collect();
+    Finding {
+        level: Level::Fault,
+        subject: "keys",
+        text: format!("the token does not have, or not as they were made, {}", named.join(", ")),
+        advice: "bring them back from a backup of the token: what is encrypted under them cannot be read until then; all else is served"
+            .to_owned(),
     }
 }
 

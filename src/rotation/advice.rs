@@ -199,6 +199,15 @@ fn of_the_vault(code: &str) -> Option<&'static str> {
         "hsm_unavailable" => {
             "Bring the hardware security module back: strongroom doctor says what is wrong. The rotation then goes on."
         }
+        "key_disabled" => {
+            "Enable the key that the secret is encrypted under: EnableKey. The rotation then goes on."
+        }
+        "key_pending_deletion" => {
+            "Take the key back that the secret is encrypted under: CancelKeyDeletion. The rotation then goes on."
+        }
+        "key_unavailable" => {
+            "Bring the key back into the hardware security module: strongroom doctor names it. The rotation then goes on."
+        }
         "OldKeyNotRemoved" => {
             "Rotate again, which removes the keys of all earlier versions, or take the old key out of authorized_keys by hand."
         }
@@ -455,6 +464,9 @@ mod tests {
             "no_key",
             "bad_key",
             "hsm_unavailable",
+            "key_disabled",
+            "key_pending_deletion",
+            "key_unavailable",
             "OldKeyNotRemoved",
             "InstanceNotExists",
             "InstanceReleased",

@@ -7,7 +7,7 @@ use super::crash::{self, Side, Write};
 use super::schedule;
 use crate::model::rotation::{Event, IllegalEvent, RotationRecord, State, Trigger};
 use crate::model::{
-    AutomaticRotation, Binding, RotationEvent, RotationId, Sealed, SecretId, SecretRecord, Timestamp,
+    AutomaticRotation, Binding, KeyId, RotationEvent, RotationId, Sealed, SecretId, SecretRecord, Timestamp,
 };
 use crate::notify;
 use crate::seal::SealError;
@@ -50,12 +50,14 @@ impl Rotations {
         }
     }
 
+    /// Seals what the instance is to be told, under the key of the secret.
     pub(super) async fn seal_material(
         &self,
         id: &RotationId,
+        key: Option<&KeyId>,
         told: &SecretBytes,
     ) -> Result<Vec<u8>, VaultError> {
-        let sealed = self.vault.sealer().seal(&self.material_binding(id), told).await?;
+        let sealed = self.vault.sealer().seal_under(key, &self.material_binding(id), told).await?;
         Ok(sealed.encode().map_err(SealError::from)?)
     }
 

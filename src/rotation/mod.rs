@@ -338,7 +338,8 @@ impl Rotations {
         });
         let dropped = secret.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
         let id = RotationId::from_random(&self.vault.random_id()?);
-        let material = self.seal_material(&id, &candidate.told).await?;
+        let key = secret.encryption_key.as_ref();
+        let material = self.seal_material(&id, key, &candidate.told).await?;
         let rotation = RotationRecord {
             id,
             secret: secret.id.clone(),

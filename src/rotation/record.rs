@@ -8,7 +8,7 @@ use crate::audit::{
     INTERNAL, IdentityType, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
 };
 use crate::model::rotation::{RotationRecord, Trigger};
-use crate::model::{AccountId, RegionId, RequestId, SecretRecord, VersionId};
+use crate::model::{AccountId, RegionId, RequestId, SecretRecord, VersionId, error_chain};
 
 /// What all events of this appliance have in common.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Rotations {
         version: &VersionId,
         error: Option<&RotationError>,
     ) -> Result<(), LedgerError> {
-        let text = error.map(ToString::to_string);
+        let text = error.map(|error| error_chain(error));
         let deed = Deed {
             id: None,
             name: "PutSecretValue",

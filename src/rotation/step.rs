@@ -15,6 +15,8 @@ use crate::cloud_assistant::plugin::{self, Asked, Op, Report};
 use crate::cloud_assistant::{CommandError, Commander, InvokeId, Outcome};
 use crate::model::Timestamp;
 use crate::model::rotation::{Event, Live, RotationRecord};
+use crate::seal::{KeyRefusal, SealError};
+use crate::vault::VaultError;
 
 /// How long Cloud Assistant is relied on to remember a ClientToken
 /// (cloud-assistant.md section 1.11).
@@ -296,14 +298,33 @@ impl Rotations {
         match self.material(rotation).await {
             Ok(told) => Ok(Some(told)),
             Err(error) => {
-                let text = "the candidate cannot be opened: is the hardware security module there?";
+                let (code, text) = unopened(&error);
                 tracing::error!(rotation = %rotation.id, error = ?error, "open a candidate");
-                self.trouble(rotation, rotation.state.as_str(), "hsm_unavailable", text);
+                self.trouble(rotation, rotation.state.as_str(), code, text);
                 let units = decide::units(rotation.tries.saturating_add(1));
                 self.later(rotation, self.rest(Rest::Units(units, None))).await?;
                 Ok(None)
             }
         }
+    }
+}
+
+/// Why a candidate cannot be opened, as a code and in words. It waits.
+const fn unopened(error: &VaultError) -> (&'static str, &'static str) {
+    let VaultError::Seal(SealError::Key(refusal)) = error else {
+        return ("hsm_unavailable", "the candidate cannot be opened: is the hardware security module there?");
+    };
+    match refusal {
+        KeyRefusal::Disabled => {
+            ("key_disabled", "the candidate cannot be opened: the key of the secret is disabled")
+        }
+        KeyRefusal::PendingDeletion => {
+            ("key_pending_deletion", "the candidate cannot be opened: the key of the secret is to be deleted")
+        }
+        KeyRefusal::NotFound | KeyRefusal::Unavailable => (
+            "key_unavailable",
+            "the candidate cannot be opened: the hardware security module does not have the key of the secret",
+        ),
     }
 }
 

@@ -3,7 +3,7 @@
 use strongroom_hsm::{HsmError, KeyKind, KeyRef, KnownKey};
 
 use crate::outside::{Deed, perform};
-use crate::stand::{Stand, data_key, key};
+use crate::stand::{Stand, data_key, eventually, key, send_signal};
 
 const KINDS: [KeyKind; 3] = [KeyKind::CustomerMaster, KeyKind::Integrity, KeyKind::AuditSigning];
 
@@ -178,4 +178,71 @@ async fn a_swapped_key_of_each_kind_is_never_used() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_destroyed_key_is_gone_for_good_and_no_other_is() {
+    let stand = Stand::new().await;
+    let kept = make(&stand, KeyKind::CustomerMaster).await;
+    let service = stand.service(std::slice::from_ref(&kept)).await;
+    let doomed = key(KeyKind::CustomerMaster);
+    let known = service.generate(&doomed).await.unwrap();
+    service.destroy(&doomed).await.unwrap();
+    assert_eq!(perform(&stand, &Deed::Count(doomed.clone())), 0);
+    let gone = service.wrap(&doomed, b"", &data_key()).await;
+    assert!(matches!(gone, Err(HsmError::KeyMissing { .. })), "{gone:?}");
+    // The answer may have been lost: it is asked for again.
+    service.destroy(&doomed).await.unwrap();
+    let added = service.add_key(known).await;
+    assert!(matches!(added, Err(HsmError::KeyMissing { .. })), "{added:?}");
+
+    // Those that the service cannot do without, and those of other kinds, stay.
+    for key in [kept.key.clone(), key(KeyKind::Integrity), key(KeyKind::AuditSigning)] {
+        let refused = service.destroy(&key).await;
+        assert!(matches!(refused, Err(HsmError::Protocol { .. })), "{refused:?}");
+    }
+    service.wrap(&kept.key, b"", &data_key()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_plainly_the_key_is_not_destroyed() {
+    let stand = Stand::new().await;
+    let service = stand.service(&[]).await;
+    let named = key(KeyKind::CustomerMaster);
+    let other = KeyRef { label: "another name".into(), ..named.clone() };
+    perform(&stand, &Deed::Make(other.clone()));
+    let refused = service.destroy(&named).await;
+    assert!(matches!(refused, Err(HsmError::KeyAltered { .. })), "{refused:?}");
+    perform(&stand, &Deed::Make(other.clone()));
+    let refused = service.destroy(&other).await;
+    assert!(matches!(refused, Err(HsmError::KeyAltered { .. })), "{refused:?}");
+    assert_eq!(perform(&stand, &Deed::Count(named)), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_was_made_later_and_is_gone_keeps_no_worker_from_serving_the_others() {
+    let stand = Stand::new().await;
+    let first = make(&stand, KeyKind::CustomerMaster).await;
+    let (lost, kept) = (key(KeyKind::CustomerMaster), key(KeyKind::CustomerMaster));
+    let service = stand.service(std::slice::from_ref(&first)).await;
+    let lost = service.generate(&lost).await.unwrap();
+    let kept = service.generate(&kept).await.unwrap();
+    let wrapped = service.wrap(&kept.key, b"", &data_key()).await.unwrap();
+    service.stop().await;
+    perform(&stand, &Deed::Destroy(lost.key.clone()));
+
+    let service = stand.service(&[first]).await;
+    service.introduce(vec![lost.clone(), kept.clone()]).await.unwrap();
+    for restarts in 0..2 {
+        let missing = service.wrap(&lost.key, b"", &data_key()).await;
+        assert!(matches!(missing, Err(HsmError::KeyMissing { .. })), "{restarts}: {missing:?}");
+        let opened = service.unwrap(&kept.key, b"", &wrapped).await.unwrap();
+        assert!(opened.matches(data_key().expose()));
+        send_signal(service.status().worker_pid.unwrap(), "-KILL");
+        eventually("a new worker", || service.status().restarts == restarts + 1 && service.is_ready()).await;
+    }
+    // Another key in its place is not taken for it.
+    perform(&stand, &Deed::Make(lost.key.clone()));
+    let swapped = service.wrap(&lost.key, b"", &data_key()).await;
+    assert!(matches!(swapped, Err(HsmError::KeyAltered { .. })), "{swapped:?}");
 }

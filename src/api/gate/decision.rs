@@ -1,5 +1,7 @@
 //! From questions to a decision.
 
+use std::sync::Arc;
+
 use super::{Gate, source_address};
 use crate::api::actions::{Item, Question, Scope, Service, Verdict};
 use crate::api::wire::Call;
@@ -7,6 +9,7 @@ use crate::api::{AccessDeniedDetail, ApiError};
 use crate::audit::AuthorizationDecision;
 use crate::identity::Caller;
 use crate::model::campaign::Selector;
+use crate::model::key::{KeyName, KeyRecord};
 use crate::model::{Arn, SecretName, Tag, Timestamp};
 use crate::ram::{Context, Decision, Entry, Layer, Policy, Request, Value, decide};
 use crate::rotation::fleet::Candidate;
@@ -136,32 +139,51 @@ impl Gate {
                 }
             },
         };
-        let tags: &[Tag] = secret.as_ref().map_or(&[], |entry| &entry.record.tags);
+        let record = secret.as_ref().map(|entry| &entry.record);
+        let tags: &[Tag] = record.map_or(&[], |record| &record.tags);
+        let on_key = record.and_then(|record| record.encryption_key.as_ref()).map_or_else(Vec::new, |key| {
+            let resource = Arn::key(&self.scope.region, &self.scope.account, key);
+            let rights = questions.iter().filter_map(|question| right_on_key(question.action));
+            rights.map(|action| Question { action, resource: resource.clone() }).collect()
+        });
+        // What is asked on a key is decided by the tags of that key.
+        let questions: Vec<(&Question, Option<Arc<KeyRecord>>)> =
+            questions.iter().chain(&on_key).map(|question| (question, self.key_of(question))).collect();
         let policy = secret.as_deref().and_then(vault::Entry::policy);
         // The policy of a secret speaks of that secret alone.
         let own = policy.and(about).map(|name| Arn::secret(&self.scope.region, &self.scope.account, name));
         let circumstances = Circumstances::of(call);
-        let mut entries = circumstances.entries(caller, tags, request_tags);
-        let ask = |entries: &[Entry<'_>], policy: Option<&Policy>| -> Vec<(Question, Decision)> {
-            let context = Context::new(entries);
-            let decided = questions.iter().map(|question| {
+        let ask = |tags: &[Tag], with_tags: bool, policy: Option<&Policy>| -> Vec<(Question, Decision)> {
+            let entries = circumstances.entries(caller, tags, request_tags);
+            let context = Context::new(&entries);
+            let decided = questions.iter().map(|(question, key)| {
                 let policy = policy.filter(|_| own.as_ref() == Some(&question.resource));
-                let decision = asked(caller, question.action, &question.resource, &context, policy);
-                (question.clone(), decision)
+                let (action, resource) = (question.action, &question.resource);
+                let decision = match key {
+                    None => asked(caller, action, resource, &context, policy),
+                    Some(key) => {
+                        let tags: &[Tag] = if with_tags { &key.tags } else { &[] };
+                        let entries = circumstances.entries(caller, tags, request_tags);
+                        asked(caller, action, resource, &Context::new(&entries), None)
+                    }
+                };
+                ((*question).clone(), decision)
             });
             decided.collect()
         };
-        let checks = ask(&entries, policy);
+        let checks = ask(tags, true, policy);
         let refused = checks.iter().any(|(_, decision)| !decision.is_allow());
-        // A refusal that reads otherwise for a secret with tags or a policy than
-        // for one that does not exist would tell strangers which exist (ram.md,
-        // rule E10).
-        let shown = (refused && (!tags.is_empty() || policy.is_some())).then(|| {
-            entries.retain(|entry| !entry.is_of_resource());
-            ask(&entries, None)
-        });
+        let peculiar = !tags.is_empty() || policy.is_some() || questions.iter().any(|(_, key)| key.is_some());
+        // A refusal that reads otherwise for what has tags or a policy than for
+        // what does not exist would tell strangers which exist (ram.md, rule E10).
+        let shown = (refused && peculiar).then(|| ask(&[], false, None));
         let shown = shown.filter(|shown| shown.iter().any(|(_, decision)| !decision.is_allow()));
         Decided { checks, shown, set_version: caller.directory_version, unknown }
+    }
+
+    /// The key that a question is about, if it is about one.
+    fn key_of(&self, question: &Question) -> Option<Arc<KeyRecord>> {
+        self.services.keys.find(&KeyName::Id(question.resource.as_key()?)).ok()
     }
 
     /// Decides on each item of a call by itself: what is refused is told in its
@@ -191,6 +213,16 @@ impl Gate {
             verdicts.push(Verdict { request_id: self.request_id(), refusal });
         }
         (all, verdicts)
+    }
+}
+
+/// The right that goes along with one on a secret, on the customer master key
+/// that the secret is encrypted under (kms-secrets.md section 9).
+fn right_on_key(action: &str) -> Option<&'static str> {
+    match action {
+        "kms:GetSecretValue" => Some("kms:Decrypt"),
+        "kms:PutSecretValue" => Some("kms:GenerateDataKey"),
+        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use super::ledger::LedgerError;
 use super::{RotationError, Rotations};
 use crate::cloud_assistant::Commander;
 use crate::model::rotation::{RotationRecord, State, Trigger};
-use crate::model::{InstanceId, SecretId, SecretName, Timestamp, VersionId};
+use crate::model::{InstanceId, SecretId, SecretName, Timestamp, VersionId, error_chain};
 use crate::store::{DueSecret, StoreError};
 use crate::vault::VaultError;
 
@@ -249,7 +249,7 @@ impl Rotations {
                 Err(error @ RotationError::NotDue) => Some(error),
                 // The vault's own trouble says nothing about the secret: its date stays.
                 Err(error) if is_own_trouble(&error) => {
-                    fault = Some(error.to_string());
+                    fault = Some(error_chain(&error));
                     Some(error)
                 }
                 Err(error) => {
