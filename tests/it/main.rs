@@ -14,6 +14,7 @@ mod fleet;
 mod floor_plan;
 mod harness;
 mod hsm_loss;
+mod keys_core;
 mod leaks;
 mod linux_hosts;
 mod quotas;
