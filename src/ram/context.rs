@@ -113,13 +113,6 @@ impl<'a> Entry<'a> {
         Self { name, tag, value }
     }
 
-    /// Whether it tells something of the resource, which not everybody who
-    /// asks may learn.
-    #[must_use]
-    pub fn is_of_resource(&self) -> bool {
-        self.tag.is_some() && matches!(self.name, "acs:ResourceTag" | "kms:tag")
-    }
-
     /// The value of a tag: `tagged("acs:ResourceTag", "env", "prod")` is that
     /// of the key `acs:ResourceTag/env`.
     #[must_use]
