@@ -122,6 +122,8 @@ impl Stand {
             ecs: None,
             schedule: Schedule::OFF,
             tags: Vec::new(),
+            dkms_instance: String::new(),
+            policy: None,
             version: VersionId::parse("v1").unwrap(),
             data_type: SecretDataType::Text,
             data: SecretBytes::copy_of(name.as_bytes()),
