@@ -292,6 +292,11 @@ impl From<VaultError> for ApiError {
                 409,
                 "Another secret, perhaps one that is scheduled for deletion, holds the same credential of that user on that instance: use it, or delete it with ForceDeleteWithoutRecovery=true.",
             ),
+            VaultError::TooManyTags => Self::new(
+                "Rejected.LimitExceeded",
+                400,
+                "A resource has 20 tags at most: take some off first. Nothing was changed.",
+            ),
             VaultError::VersionExists => Self::new(
                 "Rejected.ResourceExist",
                 409,

@@ -8,6 +8,7 @@ mod chain;
 mod ciphertext;
 mod clock;
 mod event;
+mod filter;
 mod guarded;
 mod ids;
 mod interval;
@@ -23,6 +24,7 @@ pub use chain::error_chain;
 pub use ciphertext::{Ciphertext, NoCiphertext};
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use event::{EventName, FailureInfo, RotationEvent};
+pub use filter::SecretFilter;
 pub use guarded::Guarded;
 pub use ids::{
     AccessKeyId, AccountId, AliasName, Arn, CampaignId, InstanceId, InvalidId, KeyId, KeyVersionId, OsUser,

@@ -17,8 +17,8 @@ use std::pin::Pin;
 use crate::model::campaign::{CampaignRecord, MemberRecord};
 use crate::model::rotation::RotationRecord;
 use crate::model::{
-    CampaignId, Guarded, InstanceId, KeyId, RotationEvent, RotationId, SecretId, SecretName, SecretRecord,
-    Timestamp, VersionId,
+    CampaignId, Guarded, InstanceId, KeyId, RotationEvent, RotationId, SecretFilter, SecretId, SecretName,
+    SecretRecord, Timestamp, VersionId,
 };
 
 pub use events::{Ages, EventQuery, EventRow, Standing};
@@ -267,7 +267,7 @@ pub struct FoundSecret {
 /// A page of secrets in the order of their names.
 #[derive(Debug, Clone)]
 pub struct SecretPage {
-    /// How many there are in all.
+    /// How many there are on all pages.
     pub total: u64,
     /// The ids and rows of the page.
     pub rows: Vec<(SecretId, Guarded)>,
@@ -312,8 +312,20 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The secret with that id.
     fn secret_by_id<'a>(&'a self, id: &'a SecretId) -> Answer<'a, Option<FoundSecret>>;
 
-    /// The secrets from the `offset`th on, at most `limit`.
-    fn secrets(&self, offset: u64, limit: u32) -> Answer<'_, SecretPage>;
+    /// The secrets that a filter takes, in the order of their names, from the
+    /// `offset`th on, at most `limit`. What that costs does not depend on the
+    /// offset when all are taken, else on how many are.
+    fn secrets<'a>(&'a self, filter: &'a SecretFilter, offset: u64, limit: u32) -> Answer<'a, SecretPage>;
+
+    /// Up to `limit` secrets that carry a tag, those whose names stand behind
+    /// `after`, in the order of their names, which stand beside them. With
+    /// `label` only those that carry that key, and that value if there is one.
+    fn tagged<'a>(
+        &'a self,
+        after: &'a str,
+        label: Option<(&'a str, Option<&'a str>)>,
+        limit: u32,
+    ) -> Answer<'a, Vec<(String, SecretId, Guarded)>>;
 
     /// Up to `limit` secrets whose names stand at `from` or after it, byte by
     /// byte, in the order of their names, which stand beside them.

@@ -7,9 +7,11 @@
 
 mod error;
 mod lifecycle;
+mod lists;
 mod memory;
 mod policy;
 mod stages;
+mod tags;
 mod value;
 
 use std::sync::Arc;
@@ -25,7 +27,9 @@ use crate::store::{Change, FoundSecret, Store, StoreError};
 
 pub use error::VaultError;
 pub use lifecycle::{Deletion, NewSecret, next_rotation};
+pub use lists::Label;
 pub use stages::StageMove;
+pub use tags::{MAX_TAGS, Untag, with_tags};
 pub use value::{NewVersion, Pick, Put, Value};
 
 use memory::Memory;
@@ -150,54 +154,6 @@ impl Vault {
     pub async fn find_by_id(&self, id: &SecretId) -> Result<Arc<Entry>, VaultError> {
         let found = self.store.secret_by_id(id).await?.ok_or(VaultError::NotFound)?;
         Ok(Arc::new(self.checked(&found)?))
-    }
-
-    /// The secrets from the `offset`th on in the order of their names, and how many there are in all.
-    ///
-    /// # Errors
-    ///
-    /// The store's trouble. A row that was altered is left out, and named in the log.
-    pub async fn list(
-        &self,
-        _access: &Access,
-        offset: u64,
-        limit: u32,
-    ) -> Result<(u64, Vec<SecretRecord>), VaultError> {
-        let page = self.store.secrets(offset, limit).await?;
-        let records = page.rows.iter().filter_map(|(id, row)| {
-            self.record(id, row)
-                .inspect_err(
-                    |error| tracing::error!(secret = %id, error = ?error, "a secret is left out of a list"),
-                )
-                .ok()
-        });
-        Ok((page.total, records.collect()))
-    }
-
-    /// Up to `limit` secrets whose names stand at `from` or after it, and where
-    /// the next page begins, if there is one. Whoever asks has yet to decide
-    /// which of them the caller may know of.
-    ///
-    /// # Errors
-    ///
-    /// The store's trouble. A row that was altered is left out, and named in the log.
-    pub async fn page(
-        &self,
-        from: &str,
-        limit: u32,
-    ) -> Result<(Vec<SecretRecord>, Option<String>), VaultError> {
-        let rows = self.store.secrets_from(from, limit).await?;
-        let is_last = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
-        // The smallest text after a name: that name with the smallest letter behind it.
-        let next = rows.last().filter(|_| !is_last).map(|(name, _, _)| format!("{name}\0"));
-        let records = rows.iter().filter_map(|(_, id, row)| {
-            self.record(id, row)
-                .inspect_err(
-                    |error| tracing::error!(secret = %id, error = ?error, "a secret is left out of a selection"),
-                )
-                .ok()
-        });
-        Ok((records.collect(), next))
     }
 
     fn record(&self, id: &SecretId, row: &Guarded) -> Result<SecretRecord, VaultError> {

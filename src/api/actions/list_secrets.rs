@@ -3,19 +3,21 @@
 use serde::Serialize;
 
 use super::describe_secret::Tags;
+use super::filters::conditions;
 use super::input::Page;
 use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::Access;
 use crate::identity::Caller;
-use crate::model::{RequestId, SecretName, SecretRecord, VersionStage};
+use crate::model::{RequestId, SecretFilter, SecretName, SecretRecord, SecretType, VersionStage};
 use crate::vault::VaultError;
 
 /// A page of secrets, without values.
 #[derive(Debug)]
 pub(super) struct ListSecrets {
     page: Page,
+    filter: SecretFilter,
     fetch_tags: bool,
 }
 
@@ -67,16 +69,68 @@ async fn doubt(services: &Services, record: &SecretRecord) -> Result<bool, ApiEr
     }
 }
 
+/// The keys of `Filters`, and how long their values may be.
+const KEYS: [(&str, usize); 7] = [
+    ("SecretName", 192),
+    ("Description", 256),
+    ("TagKey", 256),
+    ("TagValue", 256),
+    ("DKMSInstanceId", 256),
+    ("SecretType", 256),
+    ("Creator", 256),
+];
+
+/// Types that secrets of this vault do not have.
+const OTHER_TYPES: [&str; 4] = ["RDS", "Redis", "RAMCredentials", "PolarDB"];
+
+/// `Filters`. The values of two conditions on the same thing are values of one.
+fn filter(input: &Input<'_>) -> Result<SecretFilter, ApiError> {
+    let mut filter = SecretFilter::default();
+    let (mut types, mut creators) = (Vec::new(), Vec::new());
+    for condition in conditions(input, &KEYS)? {
+        let values = match condition.key.as_str() {
+            "SecretName" => &mut filter.names,
+            "Description" => &mut filter.descriptions,
+            "TagKey" => &mut filter.tag_keys,
+            "TagValue" => &mut filter.tag_values,
+            "SecretType" => &mut types,
+            "Creator" => &mut creators,
+            // No secret is in an instance.
+            _ => {
+                filter.none = true;
+                continue;
+            }
+        };
+        values.extend(condition.values);
+    }
+    for text in &types {
+        let own = [SecretType::Ecs, SecretType::Generic];
+        match own.into_iter().find(|own| own.as_str().eq_ignore_ascii_case(text)) {
+            Some(own) if filter.kinds.contains(&own) => {}
+            Some(own) => filter.kinds.push(own),
+            None if OTHER_TYPES.iter().any(|other| other.eq_ignore_ascii_case(text)) => {}
+            None => {
+                return Err(ApiError::invalid(
+                    "A SecretType in Filters must be Generic, ECS, RDS, Redis, RAMCredentials or PolarDB.",
+                ));
+            }
+        }
+    }
+    // The account is the creator of every secret.
+    let is_creator = creators.iter().any(|creator| creator == input.scope.account.as_str());
+    filter.none |= !types.is_empty() && filter.kinds.is_empty() || !creators.is_empty() && !is_creator;
+    Ok(filter)
+}
+
 impl Action for ListSecrets {
     const SPEC: Spec = spec!(Kms, "ListSecrets");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        if input.optional("Filters").is_some_and(|f| !f.is_empty() && f != "[]") {
-            return Err(ApiError::unsupported(
-                "The parameter Filters is not supported: list all, and choose at the client.",
-            ));
-        }
-        Ok(Self { page: input.page()?, fetch_tags: input.boolean("FetchTags")?.unwrap_or(false) })
+        Ok(Self {
+            page: input.page()?,
+            filter: filter(input)?,
+            fetch_tags: input.boolean("FetchTags")?.unwrap_or(false),
+        })
     }
 
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
@@ -91,7 +145,8 @@ impl Action for ListSecrets {
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        let (total_count, records) = services.vault.list(access, self.page.offset(), self.page.size).await?;
+        let (total_count, records) =
+            services.vault.list(access, &self.filter, self.page.offset(), self.page.size).await?;
         let mut secret = Vec::with_capacity(records.len());
         for record in &records {
             secret.push(One {

@@ -13,6 +13,7 @@ mod create_secret;
 mod delete_secret;
 mod describe_secret;
 mod ecs_value;
+mod filters;
 mod get_random_password;
 mod get_secret_value;
 mod give_up_secret_rotation;

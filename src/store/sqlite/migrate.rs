@@ -6,11 +6,12 @@ use super::unavailable;
 use crate::store::StoreError;
 
 /// The files of `schema/sqlite`, in order; the first is number 1.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../../schema/sqlite/0001_base.sql"),
     include_str!("../../../schema/sqlite/0002_campaigns.sql"),
     include_str!("../../../schema/sqlite/0003_events.sql"),
     include_str!("../../../schema/sqlite/0004_keys.sql"),
+    include_str!("../../../schema/sqlite/0005_lists.sql"),
 ];
 
 /// Brings the schema to the last number this program knows.

@@ -4,7 +4,10 @@
 mod events;
 mod fleet;
 mod keys;
+mod labels;
+mod list;
 mod migrate;
+mod names;
 mod read;
 mod write;
 
@@ -18,7 +21,9 @@ use super::{
     Ages, Answer, Change, DueSecret, EventQuery, EventRow, FoundSecret, IdentityTable, KeyTable,
     OpenRotation, SecretPage, Standing, Store, StoreError,
 };
-use crate::model::{CampaignId, Guarded, KeyId, RotationId, SecretId, SecretName, Timestamp, VersionId};
+use crate::model::{
+    CampaignId, Guarded, KeyId, RotationId, SecretFilter, SecretId, SecretName, Timestamp, VersionId,
+};
 use crate::runtime::Blocking;
 
 /// How many readers there are at most.
@@ -114,13 +119,28 @@ impl Store for SqliteStore {
         self.read(move |c| read::secret(c, read::SecretKey::Id(&id)))
     }
 
-    fn secrets(&self, offset: u64, limit: u32) -> Answer<'_, SecretPage> {
-        self.read(move |c| read::secrets(c, offset, limit))
+    fn secrets<'a>(&'a self, filter: &'a SecretFilter, offset: u64, limit: u32) -> Answer<'a, SecretPage> {
+        let filter = filter.clone();
+        self.read(move |c| list::secrets(c, &filter, offset, limit))
+    }
+
+    fn tagged<'a>(
+        &'a self,
+        after: &'a str,
+        label: Option<(&'a str, Option<&'a str>)>,
+        limit: u32,
+    ) -> Answer<'a, Vec<(String, SecretId, Guarded)>> {
+        let after = after.to_owned();
+        let label = label.map(|(key, value)| (key.to_owned(), value.map(str::to_owned)));
+        self.read(move |c| {
+            let label = label.as_ref().map(|(key, value)| (key.as_str(), value.as_deref()));
+            labels::tagged(c, &after, label, limit)
+        })
     }
 
     fn secrets_from<'a>(&'a self, from: &'a str, limit: u32) -> Answer<'a, Vec<(String, SecretId, Guarded)>> {
         let from = from.to_owned();
-        self.read(move |c| read::secrets_from(c, &from, limit))
+        self.read(move |c| list::secrets_from(c, &from, limit))
     }
 
     fn due<'a>(

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::unavailable;
 use crate::model::{Guarded, RotationId, SecretId, SecretName, Timestamp, VersionStage};
-use crate::store::{FoundSecret, IdentityTable, SecretPage, StoreError};
+use crate::store::{FoundSecret, IdentityTable, StoreError};
 
 /// How a secret is looked up.
 #[derive(Debug, Clone, Copy)]
@@ -55,42 +55,6 @@ pub(super) fn secret(connection: &Connection, key: SecretKey<'_>) -> Result<Opti
         None => None,
     };
     Ok(Some(FoundSecret { id, row, next_rotation, planned_delete, current }))
-}
-
-pub(super) fn secrets(connection: &Connection, offset: u64, limit: u32) -> Result<SecretPage, StoreError> {
-    let total: i64 = connection
-        .prepare_cached("SELECT count(*) FROM secrets")
-        .and_then(|mut s| s.query_row([], |row| row.get(0)))
-        .map_err(unavailable)?;
-    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-    let mut statement = connection
-        .prepare_cached("SELECT id, body, mac FROM secrets ORDER BY name LIMIT ?1 OFFSET ?2")
-        .map_err(unavailable)?;
-    let rows = statement.query_map(params![limit, offset], keyed).map_err(unavailable)?;
-    let mut page = SecretPage { total: u64::try_from(total).unwrap_or(0), rows: Vec::new() };
-    for row in rows {
-        let (id, row) = row.map_err(unavailable)?;
-        page.rows.push((secret_id(&id)?, row));
-    }
-    Ok(page)
-}
-
-pub(super) fn secrets_from(
-    connection: &Connection,
-    from: &str,
-    limit: u32,
-) -> Result<Vec<(String, SecretId, Guarded)>, StoreError> {
-    let sql = "SELECT name, id, body, mac FROM secrets WHERE name >= ?1 ORDER BY name LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
-    let row = |row: &Row<'_>| -> rusqlite::Result<(String, String, Guarded)> {
-        Ok((row.get(0)?, row.get(1)?, guarded(row, 2)?))
-    };
-    let rows = statement.query_map(params![from, limit], row).map_err(unavailable)?;
-    rows.map(|row| {
-        let (name, id, row) = row.map_err(unavailable)?;
-        Ok((name, secret_id(&id)?, row))
-    })
-    .collect()
 }
 
 fn ids(connection: &Connection, sql: &str, now: Timestamp, limit: u32) -> Result<Vec<SecretId>, StoreError> {

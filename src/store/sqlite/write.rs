@@ -3,18 +3,20 @@
 
 use std::thread;
 
-use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Savepoint, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{keys, unavailable};
+use super::{keys, labels, names, unavailable};
 use crate::model::rotation::RotationRecord;
-use crate::model::{KeyId, VersionStage};
+use crate::model::{Guarded, KeyId, SecretRecord, VersionStage};
 use crate::store::{Change, Counted, IdentityTable, KEPT_ROTATIONS, StoreError};
 
 /// Jobs waiting at most; more wait in their callers.
 const QUEUE: usize = 1024;
 /// Jobs in one transaction at most.
 const GROUP: usize = 256;
+/// Characters of a description that a filter can name (kms-secrets.md section 5.6).
+const FILTERED: usize = 256;
 /// Events removed by one change at most, for each reason.
 const PRUNED: u32 = 1_000;
 
@@ -136,8 +138,12 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
         Change::DropKeyRow { table, key } => keys::drop_row(transaction, *table, key),
         Change::DropSecret { id, expect } => {
             execute(transaction, "DELETE FROM rotations WHERE secret_id = ?1", params![id.as_str()])?;
-            let sql = "DELETE FROM secrets WHERE id = ?1 AND revision = ?2";
-            one_row(execute(transaction, sql, params![id.as_str(), integer(*expect)])?)
+            let sql = "DELETE FROM secrets WHERE id = ?1 AND revision = ?2 RETURNING name";
+            let name: Option<String> = transaction
+                .prepare_cached(sql)
+                .and_then(|mut s| s.query_row(params![id.as_str(), integer(*expect)], |row| row.get(0)).optional())
+                .map_err(unavailable)?;
+            names::removed(transaction, &name.ok_or(StoreError::Conflict)?)
         }
         Change::DropVersion { secret, version } => {
             let sql = "DELETE FROM versions WHERE secret_id = ?1 AND version_id = ?2";
@@ -235,56 +241,7 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             one_row(done)?;
             if expect.is_none() { prune_rotations(transaction, record) } else { Ok(()) }
         }
-        Change::PutSecret { record, row, expect } => {
-            let (id, revision) = (record.id.as_str(), integer(record.revision));
-            let next = record.due().map(|t| t.millis());
-            let planned = record.planned_delete.map(|t| t.millis());
-            let promised = record.promised().map(|t| t.millis());
-            let current = record.at_stage(&VersionStage::Current).map(|v| v.created.millis());
-            let first_key = record.versions.first().and_then(|v| v.key_fingerprint.as_deref()).unwrap_or("");
-            let target = record
-                .ecs
-                .as_ref()
-                .map(|ecs| format!("{}/{}/{}/{first_key}", ecs.instance, ecs.user, ecs.sub_type.as_str()));
-            let done = match expect {
-                None => execute(
-                    transaction,
-                    "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, promised_ms, \
-                     current_ms, target, body, mac, encryption_key) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                    params![
-                        id,
-                        record.name.as_str(),
-                        revision,
-                        next,
-                        planned,
-                        promised,
-                        current,
-                        target,
-                        row.body,
-                        row.mac,
-                        record.encryption_key.as_ref().map(KeyId::as_str)
-                    ],
-                )?,
-                Some(expect) => execute(
-                    transaction,
-                    "UPDATE secrets SET revision = ?2, next_rotation_ms = ?3, planned_delete_ms = ?4, promised_ms = ?5, \
-                     current_ms = ?6, body = ?7, mac = ?8 WHERE id = ?1 AND revision = ?9",
-                    params![
-                        id,
-                        revision,
-                        next,
-                        planned,
-                        promised,
-                        current,
-                        row.body,
-                        row.mac,
-                        integer(*expect)
-                    ],
-                )?,
-            };
-            one_row(done)
-        }
+        Change::PutSecret { record, row, expect } => put_secret(transaction, record, row, *expect),
         Change::PutSetting { name, row } => {
             let sql = "INSERT INTO settings (name, body, mac) VALUES (?1, ?2, ?3) \
                        ON CONFLICT (name) DO UPDATE SET body = ?2, mac = ?3";
@@ -295,6 +252,76 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             one_row(execute(transaction, sql, params![secret.as_str(), version.as_str(), sealed])?)
         }
     }
+}
+
+/// Adds a secret's row, or replaces it, with all copies of its members.
+fn put_secret(
+    transaction: &Savepoint<'_>,
+    record: &SecretRecord,
+    row: &Guarded,
+    expect: Option<u64>,
+) -> Result<(), StoreError> {
+    let (id, name, revision) = (record.id.as_str(), record.name.as_str(), integer(record.revision));
+    let next = record.due().map(|t| t.millis());
+    let planned = record.planned_delete.map(|t| t.millis());
+    let promised = record.promised().map(|t| t.millis());
+    let current = record.at_stage(&VersionStage::Current).map(|v| v.created.millis());
+    let kind = record.kind.as_str();
+    let description = (1..=FILTERED).contains(&record.description.chars().count());
+    let description = description.then_some(&record.description);
+    let done = match expect {
+        None => {
+            let first_key = record.versions.first().and_then(|v| v.key_fingerprint.as_deref()).unwrap_or("");
+            let target = record
+                .ecs
+                .as_ref()
+                .map(|ecs| format!("{}/{}/{}/{first_key}", ecs.instance, ecs.user, ecs.sub_type.as_str()));
+            execute(
+                transaction,
+                "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, promised_ms, \
+                 current_ms, kind, description, target, body, mac, encryption_key) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                params![
+                    id,
+                    name,
+                    revision,
+                    next,
+                    planned,
+                    promised,
+                    current,
+                    kind,
+                    description,
+                    target,
+                    row.body,
+                    row.mac,
+                    record.encryption_key.as_ref().map(KeyId::as_str)
+                ],
+            )?
+        }
+        Some(expect) => execute(
+            transaction,
+            "UPDATE secrets SET revision = ?2, next_rotation_ms = ?3, planned_delete_ms = ?4, promised_ms = ?5, \
+             current_ms = ?6, kind = ?7, description = ?8, body = ?9, mac = ?10 WHERE id = ?1 AND revision = ?11",
+            params![
+                id,
+                revision,
+                next,
+                planned,
+                promised,
+                current,
+                kind,
+                description,
+                row.body,
+                row.mac,
+                integer(expect)
+            ],
+        )?,
+    };
+    one_row(done)?;
+    if expect.is_none() {
+        names::added(transaction, name)?;
+    }
+    labels::put(transaction, record)
 }
 
 /// Removes rotations of the secret that are over and older than the newest of
