@@ -50,9 +50,7 @@ impl SecretFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        AccountId, RegionId, Schedule, SecretId, SecretName, Tag, Timestamp,
-    };
+    use crate::model::{AccountId, RegionId, Schedule, SecretId, SecretName, Tag, Timestamp};
 
     fn secret() -> SecretRecord {
         let tag = |key: &str, value: &str| Tag { key: key.to_owned(), value: value.to_owned() };
@@ -89,7 +87,10 @@ mod tests {
             (false, SecretFilter { descriptions: texts(&["of the"]), ..all.clone() }),
             (true, SecretFilter { tag_keys: texts(&["x", "team"]), ..all.clone() }),
             (true, SecretFilter { tag_values: texts(&["x", "web"]), ..all.clone() }),
-            (true, SecretFilter { tag_keys: texts(&["env"]), tag_values: texts(&["x", "prod"]), ..all.clone() }),
+            (
+                true,
+                SecretFilter { tag_keys: texts(&["env"]), tag_values: texts(&["x", "prod"]), ..all.clone() },
+            ),
             // Both are there, and not in one tag.
             (false, SecretFilter { tag_keys: texts(&["env"]), tag_values: texts(&["web"]), ..all.clone() }),
             (false, SecretFilter { names: texts(&["app/db"]), tag_keys: texts(&["x"]), ..all.clone() }),

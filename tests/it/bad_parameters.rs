@@ -65,6 +65,21 @@ const SECRET_POLICY: &[&str] = &[
 /// The only name that a policy of a secret has is default.
 const POLICY_OF_SECRET: Parameter = optional("PolicyName", &["", "Default", "other"], 8);
 
+const FILTERS: &[&str] = &[
+    "x",
+    "{}",
+    "[1]",
+    r#"[{"Key":"SecretName"}]"#,
+    r#"[{"Key":"SecretName","Values":[]}]"#,
+    r#"[{"Key":"SecretName","Values":"a"}]"#,
+    r#"[{"Key":"SecretName","Values":[""]}]"#,
+    r#"[{"Key":"SecretName","Values":["a"],"Other":1}]"#,
+    r#"[{"Key":"secretname","Values":["a"]}]"#,
+    r#"[{"Key":"Name","Values":["a"]}]"#,
+    r#"[{"Key":"SecretType","Values":["Other"]}]"#,
+    r#"[{"Key":"TagKey","Values":["0","1","2","3","4","5","6","7","8","9","10"]}]"#,
+];
+
 const SECRET_NAME: Parameter = required("SecretName", NAME, 192);
 const USER_NAME: Parameter = required("UserName", USER, 64);
 /// Left out it means the caller (ram.md section 3.3).
@@ -191,7 +206,12 @@ fn parameters(action: &str) -> Vec<Parameter> {
             vec![SECRET_NAME, optional("IncludeDeprecated", BOOLEAN, 8), PAGE_NUMBER, PAGE_SIZE]
         }
         "ListSecrets" => {
-            vec![PAGE_NUMBER, PAGE_SIZE, optional("FetchTags", BOOLEAN, 8), optional("Filters", &["x"], 1)]
+            vec![
+                PAGE_NUMBER,
+                PAGE_SIZE,
+                optional("FetchTags", BOOLEAN, 8),
+                optional("Filters", FILTERS, 4_000),
+            ]
         }
         "ListUsers" => vec![MAX_ITEMS, optional("Marker", USER.split_at(1).1, 64)],
         "PutSecretValue" => vec![

@@ -17,6 +17,8 @@ mod hsm_loss;
 mod keys_core;
 mod leaks;
 mod linux_hosts;
+mod lists;
+mod migrations;
 mod quotas;
 mod ram_vectors;
 mod rotation;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use strongroom::model::rotation::{RotationRecord, State, Trigger};
 use strongroom::model::{
     AccountId, Guarded, InstanceId, OsFamily, OsUser, RegionId, RotationId, Schedule, SecretDataType,
-    SecretId, SecretName, SecretRecord, SecretSubType, SecretType, Timestamp, VersionId, VersionMeta,
-    VersionStage,
+    SecretFilter, SecretId, SecretName, SecretRecord, SecretSubType, SecretType, Timestamp, VersionId,
+    VersionMeta, VersionStage,
 };
 use strongroom::runtime::Blocking;
 use strongroom::store::sqlite::SqliteStore;
@@ -21,7 +21,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-fn open(folder: &Path) -> Arc<dyn Store> {
+pub(crate) fn open(folder: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(&folder.join("db"), Blocking::new(4)).unwrap())
 }
 
@@ -30,7 +30,7 @@ fn version_id(text: &str) -> VersionId {
 }
 
 /// A secret with one current version `v1`; the number makes its id and name.
-fn secret(number: u8) -> SecretRecord {
+pub(crate) fn secret(number: u8) -> SecretRecord {
     SecretRecord {
         id: SecretId::from_random(&[number; 16]),
         account: AccountId::parse("1").unwrap(),
@@ -59,11 +59,11 @@ fn secret(number: u8) -> SecretRecord {
     }
 }
 
-fn guarded(value: &impl serde::Serialize) -> Guarded {
+pub(crate) fn guarded(value: &impl serde::Serialize) -> Guarded {
     Guarded { body: serde_json::to_string(value).unwrap(), mac: vec![7; 32] }
 }
 
-fn put_secret(record: &SecretRecord, expect: Option<u64>) -> Change {
+pub(crate) fn put_secret(record: &SecretRecord, expect: Option<u64>) -> Change {
     Change::PutSecret { record: Box::new(record.clone()), row: guarded(record), expect }
 }
 
@@ -239,7 +239,7 @@ async fn commits_at_once_share_a_flush_and_each_gets_its_own_answer() {
         }
     }
     assert!(won.iter().all(|count| *count == 1), "{won:?}");
-    assert_eq!(store.secrets(0, 1_000).await.unwrap().total, 100);
+    assert_eq!(store.secrets(&SecretFilter::ALL, 0, 1_000).await.unwrap().total, 100);
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn secrets_come_in_pages_by_name() {
         store.commit(created(&secret(number))).await.unwrap();
     }
     let page = async |offset, limit| {
-        let page = store.secrets(offset, limit).await.unwrap();
+        let page = store.secrets(&SecretFilter::ALL, offset, limit).await.unwrap();
         assert_eq!(page.total, 5);
         page.rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
@@ -428,7 +428,7 @@ fn what_was_answered_is_there_after_a_kill() {
             let found = found.unwrap_or_else(|| panic!("commit {number} was answered and is lost"));
             assert_eq!(found.current.as_deref(), Some(&b"sealed-1"[..]));
         }
-        let total = store.secrets(0, 1).await.unwrap().total;
+        let total = store.secrets(&SecretFilter::ALL, 0, 1).await.unwrap().total;
         assert!(total <= u64::from(answered) + 2, "{total} are there, {answered} were answered");
     });
 }
@@ -440,5 +440,5 @@ async fn a_file_of_a_later_program_is_left_alone() {
     let file = folder.path().join("db");
     rusqlite::Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteStore::open(&file, Blocking::new(1)).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 99, known: 3 }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error:?}");
 }

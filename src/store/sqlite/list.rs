@@ -56,12 +56,7 @@ fn any(connection: &Connection, offset: u64, limit: u32) -> Result<SecretPage, S
 
 /// A page of those that a query names: it is gone through to its end, since the
 /// number of all is part of the answer.
-fn chosen(
-    connection: &Connection,
-    query: &Names,
-    offset: u64,
-    limit: u32,
-) -> Result<SecretPage, StoreError> {
+fn chosen(connection: &Connection, query: &Names, offset: u64, limit: u32) -> Result<SecretPage, StoreError> {
     let mut on_page: Vec<String> = Vec::new();
     let mut total: u64 = 0;
     {
@@ -132,11 +127,10 @@ fn query(filter: &SecretFilter) -> Option<Names> {
     let described = among("s.description", &filter.descriptions);
     let kinds: Vec<String> = filter.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
     let typed = among("s.kind", &kinds);
-    let label: Vec<String> =
-        [among("t.tag_key", &filter.tag_keys), among("t.tag_value", &filter.tag_values)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let label: Vec<String> = [among("t.tag_key", &filter.tag_keys), among("t.tag_value", &filter.tag_values)]
+        .into_iter()
+        .flatten()
+        .collect();
     let is_tagged = !label.is_empty();
 
     let of_secret: Vec<String> = [&named, &described, &typed].into_iter().flatten().cloned().collect();
@@ -158,8 +152,11 @@ fn query(filter: &SecretFilter) -> Option<Names> {
                     [one] => Some(format!("t.tag_value = {one}")),
                     several => Some(format!("t.tag_value IN ({})", several.join(", "))),
                 };
+                // A secret has a key once, but may have a value under several.
+                let distinct = if key.is_none() { "DISTINCT " } else { "" };
                 let both: Vec<String> = [key, value].into_iter().flatten().collect();
-                format!("SELECT t.secret_name AS name FROM secret_tags t WHERE {}{rest}", both.join(" AND "))
+                let both = both.join(" AND ");
+                format!("SELECT {distinct}t.secret_name AS name FROM secret_tags t WHERE {both}{rest}")
             })
             .collect();
         return Some(Names { sql: format!("{} ORDER BY name", arms.join(" UNION ")), given });

@@ -77,7 +77,10 @@ fn cut(transaction: &Savepoint<'_>, first: &str) -> Result<(), StoreError> {
         let mut statement = transaction.prepare_cached(sql).map_err(unavailable)?;
         statement.query_row(given, |row| row.get(0)).optional().map_err(unavailable)
     };
-    let next = one("SELECT first_name FROM name_blocks WHERE first_name > ?1 ORDER BY first_name LIMIT 1", &[&first])?;
+    let next = one(
+        "SELECT first_name FROM name_blocks WHERE first_name > ?1 ORDER BY first_name LIMIT 1",
+        &[&first],
+    )?;
     let members: i64 = transaction
         .prepare_cached("SELECT count(*) FROM secrets WHERE name >= ?1 AND (?2 IS NULL OR name < ?2)")
         .and_then(|mut s| s.query_row(params![first, next], |row| row.get(0)))

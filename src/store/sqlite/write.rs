@@ -141,7 +141,9 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             let sql = "DELETE FROM secrets WHERE id = ?1 AND revision = ?2 RETURNING name";
             let name: Option<String> = transaction
                 .prepare_cached(sql)
-                .and_then(|mut s| s.query_row(params![id.as_str(), integer(*expect)], |row| row.get(0)).optional())
+                .and_then(|mut s| {
+                    s.query_row(params![id.as_str(), integer(*expect)], |row| row.get(0)).optional()
+                })
                 .map_err(unavailable)?;
             names::removed(transaction, &name.ok_or(StoreError::Conflict)?)
         }

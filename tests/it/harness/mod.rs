@@ -308,6 +308,8 @@ impl Appliance {
         let tables = [
             "settings",
             "secrets",
+            "secret_tags",
+            "name_blocks",
             "versions",
             "rotations",
             "users",
