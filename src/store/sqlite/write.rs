@@ -101,7 +101,7 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
         }
         Change::AtMost { table, rows } => {
             let sql = match table {
-                Counted::Secrets => "SELECT count(*) FROM secrets",
+                Counted::Secrets => "SELECT coalesce(sum(members), 0) FROM name_blocks",
             };
             let count: i64 = transaction
                 .prepare_cached(sql)
