@@ -4,12 +4,15 @@
 ALTER TABLE secrets ADD COLUMN kind TEXT;
 -- Only what a filter can name: up to 256 characters.
 ALTER TABLE secrets ADD COLUMN description TEXT;
+ALTER TABLE secrets ADD COLUMN dkms_instance TEXT;
 UPDATE secrets SET
   kind = body ->> '$.kind',
+  dkms_instance = nullif(body ->> '$.dkms_instance', ''),
   description = CASE WHEN length(body ->> '$.description') BETWEEN 1 AND 256 THEN body ->> '$.description' END
 WHERE json_valid(body);
 CREATE INDEX secrets_kind ON secrets (kind, name);
 CREATE INDEX secrets_description ON secrets (description, name) WHERE description IS NOT NULL;
+CREATE INDEX secrets_dkms_instance ON secrets (dkms_instance, name) WHERE dkms_instance IS NOT NULL;
 
 CREATE TABLE secret_tags (
   secret_name TEXT NOT NULL REFERENCES secrets (name) ON DELETE CASCADE,

@@ -9,6 +9,8 @@ use super::secret::{SecretRecord, SecretType};
 pub struct SecretFilter {
     /// Descriptions.
     pub descriptions: Vec<String>,
+    /// KMS instances that their creators named.
+    pub instances: Vec<String>,
     /// Types.
     pub kinds: Vec<SecretType>,
     /// Names.
@@ -26,6 +28,7 @@ impl SecretFilter {
     /// Every secret.
     pub const ALL: Self = Self {
         descriptions: Vec::new(),
+        instances: Vec::new(),
         kinds: Vec::new(),
         names: Vec::new(),
         tag_keys: Vec::new(),
@@ -43,6 +46,7 @@ impl SecretFilter {
             && tagged
             && among(&self.names, secret.name.as_str())
             && among(&self.descriptions, &secret.description)
+            && among(&self.instances, &secret.dkms_instance)
             && (self.kinds.is_empty() || self.kinds.contains(&secret.kind))
     }
 }
@@ -69,6 +73,9 @@ mod tests {
             generation: 0,
             versions: Vec::new(),
             tags: vec![tag("env", "prod"), tag("team", "web")],
+            encryption_key: None,
+            dkms_instance: "kst-1".to_owned(),
+            policy: None,
             revision: 1,
         }
     }
@@ -85,6 +92,8 @@ mod tests {
             (false, SecretFilter { kinds: vec![SecretType::Ecs], ..all.clone() }),
             (true, SecretFilter { descriptions: texts(&["of the shop"]), ..all.clone() }),
             (false, SecretFilter { descriptions: texts(&["of the"]), ..all.clone() }),
+            (true, SecretFilter { instances: texts(&["kst-1"]), ..all.clone() }),
+            (false, SecretFilter { instances: texts(&["kst-2"]), ..all.clone() }),
             (true, SecretFilter { tag_keys: texts(&["x", "team"]), ..all.clone() }),
             (true, SecretFilter { tag_values: texts(&["x", "web"]), ..all.clone() }),
             (

@@ -28,6 +28,7 @@ impl Numbers {
 
 const KEYS: [&str; 5] = ["env", "team", "tier", "owner", "x"];
 const VALUES: [&str; 5] = ["a", "b", "c", "prod", ""];
+const INSTANCES: [&str; 3] = ["", "kst-1", "kst-2"];
 const DESCRIPTIONS: [&str; 4] = ["", "of the shop", "a'b\"c", "ü"];
 
 fn any_tags(numbers: &mut Numbers) -> Vec<Tag> {
@@ -48,6 +49,7 @@ fn any_secret(numbers: &mut Numbers, number: u32) -> SecretRecord {
     record.kind = if numbers.below(3) == 0 { SecretType::Ecs } else { SecretType::Generic };
     record.description = DESCRIPTIONS[usize::try_from(numbers.below(4)).unwrap()].to_owned();
     record.tags = any_tags(numbers);
+    record.dkms_instance = INSTANCES[usize::try_from(numbers.below(3)).unwrap()].to_owned();
     record
 }
 
@@ -56,6 +58,7 @@ fn any_filter(numbers: &mut Numbers) -> SecretFilter {
     let names = ["s/000", "s/007", "s/140", "s/141", "s/299", "none"];
     SecretFilter {
         descriptions: if numbers.below(4) == 0 { numbers.some(&DESCRIPTIONS[1..], 2) } else { Vec::new() },
+        instances: if numbers.below(6) == 0 { numbers.some(&INSTANCES[1..], 2) } else { Vec::new() },
         kinds: kinds[usize::try_from(numbers.below(4)).unwrap()].clone(),
         names: if numbers.below(6) == 0 { numbers.some(&names, 6) } else { Vec::new() },
         tag_keys: numbers.some(&KEYS, 3),
@@ -161,13 +164,15 @@ async fn every_key_of_filters_chooses_and_the_count_is_that_of_all_pages() {
     create(&admin, "b", "of the shop", &[("env", "test"), ("tier", "prod")]).await;
     create(&admin, "c/d", "", &[("env", "prod")]).await;
     create(&admin, "e", "other", &[]).await;
+    let placed = [("SecretName", "f"), ("VersionId", "v1"), ("SecretData", "x"), ("DKMSInstanceId", "kst-1")];
+    admin.ok("CreateSecret", &placed).await;
     let listed = async |conditions: &[(&str, &[&str])]| {
         let answer = admin.ok("ListSecrets", &[("Filters", &filters(conditions))]).await;
         assert_eq!(answer["TotalCount"], names(&answer).len());
         names(&answer).join(" ")
     };
     for (conditions, expected) in [
-        (&[][..], "a b c/d e"),
+        (&[][..], "a b c/d e f"),
         (&[("SecretName", &["e", "c/d", "none"][..])], "c/d e"),
         (&[("SecretName", &["c"])], ""),
         (&[("Description", &["of the shop"])], "a b"),
@@ -180,12 +185,13 @@ async fn every_key_of_filters_chooses_and_the_count_is_that_of_all_pages() {
         (&[("TagKey", &["team"]), ("TagValue", &["prod"])], ""),
         (&[("TagKey", &["env"]), ("TagKey", &["tier"])], "a b c/d"),
         (&[("TagKey", &["ENV"])], ""),
-        (&[("SecretType", &["generic"])], "a b c/d e"),
+        (&[("SecretType", &["generic"])], "a b c/d e f"),
         (&[("SecretType", &["RDS", "redis", "RamCredentials", "polardb", "Ecs"])], ""),
         (&[("SecretType", &["Rds", "GENERIC"]), ("Description", &["other"])], "e"),
-        (&[("DKMSInstanceId", &["kst-1"])], ""),
+        (&[("DKMSInstanceId", &["kst-1", "kst-2"])], "f"),
+        (&[("DKMSInstanceId", &["kst-2"])], ""),
         (&[("DKMSInstanceId", &["kst-1"]), ("SecretName", &["a"])], ""),
-        (&[("Creator", &[ACCOUNT])], "a b c/d e"),
+        (&[("Creator", &[ACCOUNT])], "a b c/d e f"),
         (&[("Creator", &["1"])], ""),
         (&[("Creator", &["1", ACCOUNT]), ("TagKey", &["tier"])], "b"),
         (&[("TagValue", &["prod"]), ("Description", &["of the shop"]), ("SecretName", &["a", "e"])], "a"),
@@ -205,7 +211,7 @@ async fn every_key_of_filters_chooses_and_the_count_is_that_of_all_pages() {
         );
     }
     for nothing in ["", "[]"] {
-        assert_eq!(names(&admin.ok("ListSecrets", &[("Filters", nothing)]).await).len(), 4);
+        assert_eq!(names(&admin.ok("ListSecrets", &[("Filters", nothing)]).await).len(), 5);
     }
 
     // What changes is found anew: scheduled for deletion it is still listed, destroyed no more.
@@ -214,7 +220,7 @@ async fn every_key_of_filters_chooses_and_the_count_is_that_of_all_pages() {
     let force = [("SecretName", "a"), ("ForceDeleteWithoutRecovery", "true")];
     admin.ok("DeleteSecret", &force).await;
     assert_eq!(listed(&[("TagKey", &["env"])]).await, "b c/d");
-    assert_eq!(listed(&[]).await, "b c/d e");
+    assert_eq!(listed(&[]).await, "b c/d e f");
 }
 
 #[tokio::test]

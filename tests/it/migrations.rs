@@ -117,6 +117,7 @@ fn many() -> Vec<SecretRecord> {
             2 => "ä".repeat(256),
             _ => "a".repeat(257),
         };
+        record.dkms_instance = if n % 5 == 0 { "kst-1".to_owned() } else { String::new() };
         record.tags = (0..n % 4).map(|k| tag(&format!("k{k}"), format!("v'{}", n % 7))).collect();
         record
     };
@@ -134,7 +135,7 @@ async fn what_lists_are_found_by_is_filled_in_for_secrets_of_before() {
         drop(database);
         let store = open(folder.path());
         for copies in [
-            "SELECT id, name, kind, description FROM secrets ORDER BY name",
+            "SELECT id, name, kind, description, dkms_instance FROM secrets ORDER BY name",
             "SELECT secret_name, tag_key, tag_value FROM secret_tags ORDER BY 1, 2",
             "SELECT sum(members) FROM name_blocks",
             "SELECT count(*) FROM name_blocks WHERE first_name = ''",

@@ -94,12 +94,8 @@ fn filter(input: &Input<'_>) -> Result<SecretFilter, ApiError> {
             "TagKey" => &mut filter.tag_keys,
             "TagValue" => &mut filter.tag_values,
             "SecretType" => &mut types,
-            "Creator" => &mut creators,
-            // No secret is in an instance.
-            _ => {
-                filter.none = true;
-                continue;
-            }
+            "DKMSInstanceId" => &mut filter.instances,
+            _ => &mut creators,
         };
         values.extend(condition.values);
     }

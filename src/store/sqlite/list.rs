@@ -125,6 +125,7 @@ fn query(filter: &SecretFilter) -> Option<Names> {
     };
     let named = among("s.name", &filter.names);
     let described = among("s.description", &filter.descriptions);
+    let placed = among("s.dkms_instance", &filter.instances);
     let kinds: Vec<String> = filter.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
     let typed = among("s.kind", &kinds);
     let label: Vec<String> = [among("t.tag_key", &filter.tag_keys), among("t.tag_value", &filter.tag_values)]
@@ -133,7 +134,8 @@ fn query(filter: &SecretFilter) -> Option<Names> {
         .collect();
     let is_tagged = !label.is_empty();
 
-    let of_secret: Vec<String> = [&named, &described, &typed].into_iter().flatten().cloned().collect();
+    let of_secret: Vec<String> =
+        [&named, &described, &placed, &typed].into_iter().flatten().cloned().collect();
     if is_tagged && named.is_none() {
         let rest = (!of_secret.is_empty()).then(|| {
             format!(

@@ -271,6 +271,7 @@ fn put_secret(
     let kind = record.kind.as_str();
     let description = (1..=FILTERED).contains(&record.description.chars().count());
     let description = description.then_some(&record.description);
+    let instance = Some(&record.dkms_instance).filter(|instance| !instance.is_empty());
     let done = match expect {
         None => {
             let first_key = record.versions.first().and_then(|v| v.key_fingerprint.as_deref()).unwrap_or("");
@@ -281,8 +282,8 @@ fn put_secret(
             execute(
                 transaction,
                 "INSERT INTO secrets (id, name, revision, next_rotation_ms, planned_delete_ms, promised_ms, \
-                 current_ms, kind, description, target, body, mac, encryption_key) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 current_ms, kind, description, dkms_instance, target, body, mac, encryption_key) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                 params![
                     id,
                     name,
@@ -293,6 +294,7 @@ fn put_secret(
                     current,
                     kind,
                     description,
+                    instance,
                     target,
                     row.body,
                     row.mac,
@@ -303,7 +305,8 @@ fn put_secret(
         Some(expect) => execute(
             transaction,
             "UPDATE secrets SET revision = ?2, next_rotation_ms = ?3, planned_delete_ms = ?4, promised_ms = ?5, \
-             current_ms = ?6, kind = ?7, description = ?8, body = ?9, mac = ?10 WHERE id = ?1 AND revision = ?11",
+             current_ms = ?6, kind = ?7, description = ?8, dkms_instance = ?9, body = ?10, mac = ?11 \
+             WHERE id = ?1 AND revision = ?12",
             params![
                 id,
                 revision,
@@ -313,6 +316,7 @@ fn put_secret(
                 current,
                 kind,
                 description,
+                instance,
                 row.body,
                 row.mac,
                 integer(expect)
