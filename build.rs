@@ -55,6 +55,7 @@ struct Parameter {
     values: Vec<String>,
     pattern: Option<String>,
     rule: Option<String>,
+    ignored_with: Option<String>,
     example: Option<String>,
     #[serde(default)]
     audit: Audit,
@@ -182,6 +183,12 @@ fn check(
             regex_lite::Regex::new(pattern)
                 .map_err(|e| format!("{}: {}: {e}", path.display(), parameter.name))?;
         }
+        if let Some(name) = &parameter.ignored_with {
+            let is_boolean = |p: &Parameter| p.name == *name && matches!(p.kind, Kind::Boolean);
+            if !description.parameters.iter().any(is_boolean) {
+                return fault(format!("{} is ignored with what is no boolean", parameter.name));
+            }
+        }
         if matches!(parameter.kind, Kind::Integer) && (parameter.min.is_none() || parameter.max.is_none()) {
             return fault(format!("{} has no limits", parameter.name));
         }
@@ -199,12 +206,12 @@ fn write_description(out: &mut String, service: &str, d: &Description) -> Result
     )?;
     for p in &d.parameters {
         let Parameter { name, kind, required, default, min, max, max_bytes, max_items, .. } = p;
-        let Parameter { values, pattern, rule, example, audit, text, .. } = p;
+        let Parameter { values, pattern, rule, ignored_with, example, audit, text, .. } = p;
         writeln!(
             out,
             "Parameter {{ name: {name:?}, kind: Kind::{kind:?}, required: {required}, default: {default:?}, \
              min: {min:?}, max: {max:?}, max_bytes: {max_bytes:?}, max_items: {max_items:?}, \
-             values: &{values:?}, pattern: {pattern:?}, rule: {rule:?}, example: {example:?}, \
+             values: &{values:?}, pattern: {pattern:?}, rule: {rule:?}, ignored_with: {ignored_with:?}, example: {example:?}, \
              audit: Audit::{audit:?}, text: {text:?} }},"
         )?;
     }

@@ -11,15 +11,7 @@ use crate::identity::{Caller, IdentityError, PolicyView};
 use crate::model::{Arn, PolicyName, PolicyType, RequestId, UserName};
 
 fn policy_name(input: &Input<'_>) -> Result<PolicyName, ApiError> {
-    let text = input.required("PolicyName")?;
-    PolicyName::parse(text).map_err(|error| {
-        let code = if (1..=128).contains(&text.len()) {
-            "InvalidParameter.PolicyName.InvalidChars"
-        } else {
-            "InvalidParameter.PolicyName.Length"
-        };
-        ApiError::new(code, 400, format!("The parameter PolicyName is not valid: {error}."))
-    })
+    input.parsed("PolicyName", PolicyName::parse)
 }
 
 fn kind_of(text: &str) -> Result<PolicyType, ApiError> {

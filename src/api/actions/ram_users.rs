@@ -9,21 +9,13 @@ use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{Arn, RequestId, UserName, UserRecord};
 
-/// `UserName`, with the codes of the RAM API.
+/// `UserName`, required.
 ///
 /// # Errors
 ///
-/// `MissingParameter` or `InvalidParameter.UserName.InvalidChars`.
+/// `MissingParameter` or `InvalidParameter`.
 pub(super) fn user_name(input: &Input<'_>) -> Result<UserName, ApiError> {
-    let text = input.required("UserName")?;
-    UserName::parse(text).map_err(|error| {
-        let code = if (1..=64).contains(&text.len()) {
-            "InvalidParameter.UserName.InvalidChars"
-        } else {
-            "InvalidParameter.UserName.Length"
-        };
-        ApiError::new(code, 400, format!("The parameter UserName is not valid: {error}."))
-    })
+    input.parsed("UserName", UserName::parse)
 }
 
 /// `UserName` where it may be left out and then means the caller (ram.md section 3.3).

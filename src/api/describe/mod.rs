@@ -119,6 +119,8 @@ pub struct Parameter {
     pub pattern: Option<&'static str>,
     /// The pattern in words, as the end of "must be".
     pub rule: Option<&'static str>,
+    /// A boolean parameter that has this one ignored when it is true.
+    pub ignored_with: Option<&'static str>,
     /// A value that shows what it looks like.
     pub example: Option<&'static str>,
     /// What an audit record may show of it.
