@@ -3,64 +3,52 @@
 
 use serde_json::Value;
 use strongroom::api::actions::{Row, Service, TABLE};
+use strongroom::api::describe::{self, Parameter};
 use strongroom::audit::EventAccess;
 
-use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy, secret_policy};
+use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy};
 
-/// A call of the action that is in order. Names end in the action's, so that
-/// one call does not meet what another left.
-pub(crate) fn sound_call(action: &str) -> Vec<(&'static str, String)> {
-    let secret = ("SecretName", format!("s/{action}"));
-    let user = ("UserName", format!("u-{action}"));
-    let custom = [("PolicyName", format!("p-{action}")), ("PolicyType", "Custom".to_owned())];
-    let text = str::to_owned;
-    match action {
-        "AttachPolicyToUser" | "DetachPolicyFromUser" => [vec![user], custom.to_vec()].concat(),
-        "CreateAccessKey" | "CreateUser" | "DeleteUser" | "ListAccessKeys" | "ListPoliciesForUser" => {
-            vec![user]
+/// Parameters that sound calls have though they are not required.
+const BESIDES: [(&str, &str); 8] = [
+    ("CreateAccessKey", "UserName"),
+    ("DeleteAccessKey", "UserName"),
+    ("ListAccessKeys", "UserName"),
+    ("PlanRotationCampaign", "NamePrefix"),
+    ("StartRotationCampaign", "NamePrefix"),
+    ("UpdateAccessKey", "UserName"),
+    ("UpdateSecret", "Description"),
+    ("UpdateSecretVersionStage", "MoveToVersion"),
+];
+
+/// A call of the action that is in order: all that it requires, as the examples
+/// of its description have it. Names end in the action's, so that one call does
+/// not meet what another left.
+pub(crate) fn sound_call(action: &str) -> Vec<(String, String)> {
+    let description = describe::all().iter().find(|d| d.name == action).unwrap();
+    let is_sent = |p: &&Parameter| p.required || BESIDES.contains(&(action, p.name));
+    let sent = description.parameters.iter().filter(is_sent);
+    sent.map(|p| (p.name.replace(".N", ".1"), sound_value(action, p))).collect()
+}
+
+fn sound_value(action: &str, parameter: &Parameter) -> String {
+    match parameter.name {
+        // Turned on it would need an interval.
+        "EnableAutomaticRotation" => "false".to_owned(),
+        "PolicyName" => format!("p-{action}"),
+        "SecretData" => "Marker-Value".to_owned(),
+        "SecretName" => format!("s/{action}"),
+        "SecretsList" => format!(r#"[{{"SecretName":"s/{action}"}}]"#),
+        "UserName" => format!("u-{action}"),
+        name => {
+            let example = parameter.example.or(parameter.values.first().copied());
+            example.unwrap_or_else(|| panic!("{action} {name} has no example in schema/api")).to_owned()
         }
-        "CreatePolicy" => {
-            vec![
-                ("PolicyName", format!("p-{action}")),
-                ("PolicyDocument", policy("Allow", &["kms:*"], &["*"])),
-            ]
-        }
-        "CreateSecret" => vec![secret, ("VersionId", text("v1")), ("SecretData", text("Marker-Value"))],
-        "PutSecretValue" => vec![secret, ("VersionId", text("v2")), ("SecretData", text("Marker-Value"))],
-        "DeleteAccessKey" => vec![user, ("UserAccessKeyId", text("LTAIKey"))],
-        "UpdateAccessKey" => vec![user, ("UserAccessKeyId", text("LTAIKey")), ("Status", text("Inactive"))],
-        "DeletePolicy" => vec![("PolicyName", format!("p-{action}"))],
-        "GetPolicy" => custom.to_vec(),
-        "GetRandomPassword" | "ListPolicies" | "ListRotationEvents" | "ListSecrets" | "ListUsers" => {
-            Vec::new()
-        }
-        "ListSecretRotations" => vec![secret],
-        "GiveUpSecretRotation" => vec![secret, ("VersionId", text("v2"))],
-        "BatchGetSecretValue" => vec![("SecretsList", format!(r#"[{{"SecretName":"s/{action}"}}]"#))],
-        "DeleteSecret"
-        | "DescribeSecret"
-        | "GetSecretPolicy"
-        | "GetSecretValue"
-        | "ListSecretVersionIds"
-        | "RestoreSecret" => vec![secret],
-        "SetSecretPolicy" => {
-            vec![secret, ("Policy", secret_policy("Allow", &["user/admin"], &["kms:GetSecretValue"]))]
-        }
-        "UpdateSecret" => vec![secret, ("Description", text("new"))],
-        "UpdateSecretVersionStage" => {
-            vec![secret, ("VersionStage", text("blue")), ("MoveToVersion", text("v1"))]
-        }
-        "RotateSecret" => vec![secret, ("VersionId", text("v2"))],
-        "UpdateSecretRotationPolicy" => vec![secret, ("EnableAutomaticRotation", text("false"))],
-        "ListRotationCampaigns" => Vec::new(),
-        "PlanRotationCampaign" => vec![("NamePrefix", text("s/"))],
-        "StartRotationCampaign" => vec![("CampaignId", text("new")), ("NamePrefix", text("s/"))],
-        "CancelRotationCampaign"
-        | "DescribeRotationCampaign"
-        | "PauseRotationCampaign"
-        | "ResumeRotationCampaign" => vec![("CampaignId", text("none"))],
-        other => panic!("the action {other} has no row in the tests of the gate"),
     }
+}
+
+/// A call as clients take it.
+pub(crate) fn borrowed(call: &[(String, String)]) -> Vec<(&str, &str)> {
+    call.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect()
 }
 
 /// What is asked for an action: its own right, but for one whose items are
@@ -73,7 +61,7 @@ fn right(row: &Row) -> &'static str {
 const BATCH: &str = "BatchGetSecretValue";
 
 /// Makes what the call is about.
-async fn prepare(admin: &Client, row: &Row, call: &mut [(&'static str, String)]) {
+async fn prepare(admin: &Client, row: &Row, call: &mut [(String, String)]) {
     let action = row.spec.name;
     let of = |name: &str| call.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
     let item = (action == BATCH).then(|| format!("s/{action}"));
@@ -90,8 +78,7 @@ async fn prepare(admin: &Client, row: &Row, call: &mut [(&'static str, String)])
     if let Some(name) = of("UserName").filter(|_| action != "CreateUser") {
         admin.ok("CreateUser", &[("UserName", &name)]).await;
         if action == "DetachPolicyFromUser" {
-            let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
-            admin.ok("AttachPolicyToUser", &call).await;
+            admin.ok("AttachPolicyToUser", &borrowed(call)).await;
         }
         if let Some((_, id)) = call.iter_mut().find(|(n, _)| *n == "UserAccessKeyId") {
             let made = admin.ok("CreateAccessKey", &[("UserName", &name)]).await;
@@ -189,12 +176,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
         let mut call = sound_call(spec.name);
         let spare = call.clone();
         prepare(&admin, row, &mut call).await;
-        let asked = |call: &'_ [(&'static str, String)]| -> Vec<(String, String)> {
-            call.iter().map(|(n, v)| ((*n).to_owned(), v.clone())).collect()
-        };
-        let owned = asked(&call);
-        let borrowed = owned.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let asked = Asked { appliance: &appliance, row, call: borrowed };
+        let asked = Asked { appliance: &appliance, row, call: borrowed(&call) };
 
         // Nobody's signature.
         let mut unsigned = asked.signed(admin.key());
@@ -224,8 +206,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
         ] {
             asked.denied(user, &asked.send(&asked.signed(client.key())).await, kind, user);
             let missing = missing_resource(&spare);
-            let missing = missing.iter().map(|(n, v)| (*n, v.as_str())).collect();
-            let elsewhere = Asked { appliance: &appliance, row, call: missing };
+            let elsewhere = Asked { appliance: &appliance, row, call: borrowed(&missing) };
             let reply = elsewhere.send(&elsewhere.signed(client.key())).await;
             elsewhere.denied("what does not exist", &reply, kind, user);
         }
@@ -235,13 +216,13 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 }
 
 /// The same call for things that there are not.
-fn missing_resource(call: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+fn missing_resource(call: &[(String, String)]) -> Vec<(String, String)> {
     let names = ["SecretName", "UserName", "PolicyName"];
     call.iter()
-        .map(|(n, v)| match *n {
-            "SecretsList" => (*n, v.replace("\"}", "-missing\"}")),
-            _ if names.contains(n) => (*n, format!("{v}-missing")),
-            _ => (*n, v.clone()),
+        .map(|(n, v)| match n.as_str() {
+            "SecretsList" => (n.clone(), v.replace("\"}", "-missing\"}")),
+            name if names.contains(&name) => (n.clone(), format!("{v}-missing")),
+            _ => (n.clone(), v.clone()),
         })
         .collect()
 }
@@ -302,7 +283,7 @@ async fn a_missing_secret_is_told_to_those_who_may_and_to_nobody_else() {
             continue;
         }
         let call = sound_call(row.spec.name);
-        let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let call = borrowed(&call);
         let answer = admin.refused(row.spec.name, &call).await;
         assert_eq!(answer, (404, "Forbidden.ResourceNotFound".to_owned()), "{}", row.spec.name);
         assert_eq!(nobody.refused(row.spec.name, &call).await.0, 403, "{}", row.spec.name);
@@ -338,7 +319,7 @@ async fn a_deny_by_tag_holds_for_every_action_on_the_secret_also_after_a_restart
                 let mut call = sound_call(row.spec.name);
                 let Some((_, name)) = call.iter_mut().find(|(n, _)| *n == "SecretName") else { continue };
                 *name = "live".to_owned();
-                let call: Vec<_> = call.iter().map(|(n, v)| (*n, v.as_str())).collect();
+                let call = borrowed(&call);
                 let refused = user.call(row.spec.name, &call).await.unwrap_err();
                 assert_eq!(refused.code, "Forbidden.NoPermission", "{key} {}", row.spec.name);
             }
