@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod api_contract;
 mod api_description;
 mod audit_full;
 mod audit_log;
