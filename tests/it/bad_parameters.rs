@@ -109,9 +109,7 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         ("UpdateSecret", "ExtendedConfig") => {
             &["", "{}", r#"{"CustomData":[]}"#, r#"{"CustomData":{},"RegionId":"cn-hangzhou"}"#]
         }
-        // Not for Generic secrets, in whatever form.
-        ("UpdateSecret", "ExtendedConfig.CustomData") => &["", "{}", "[]", r#""a""#, r#"{"a":}"#],
-        ("UpdateSecret", "ExtendedConfig.CustomData.*") => &["", "x"],
+        ("UpdateSecret", "ExtendedConfig.CustomData") => &["", "[]", r#""a""#, r#"{"a":}"#],
         ("UpdateSecretVersionStage", "VersionStage") => &["ACSPending"],
         // A Generic secret does not rotate.
         ("CreateSecret", "EnableAutomaticRotation") => &["true"],
@@ -134,6 +132,9 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
 /// Parameters that are required by a rule that their description tells in words.
 const NEEDED: [(&str, &str); 2] =
     [("PlanRotationCampaign", "NamePrefix"), ("StartRotationCampaign", "NamePrefix")];
+
+/// Parameters beside those that are described.
+const BESIDE: [(&str, &str, &str); 1] = [("UpdateSecret", "ExtendedConfig.CustomData.", "x")];
 
 /// Documents that nobody reads where the rest of the sound call is as it is.
 const UNREAD: [(&str, &str); 1] = [("CreateSecret", "ExtendedConfig")];
@@ -175,6 +176,10 @@ fn broken(parameter: &Parameter) -> Vec<String> {
 fn spoiled(action: &str) -> Vec<(String, Vec<(String, String)>)> {
     let sound = sound_call(action);
     let mut calls = Vec::new();
+    for (_, name, value) in BESIDE.iter().filter(|(of, ..)| *of == action) {
+        let beside = vec![((*name).to_owned(), (*value).to_owned())];
+        calls.push((format!("{action} {name}={value}"), [sound.clone(), beside].concat()));
+    }
     let description = describe::all().iter().find(|d| d.name == action).unwrap();
     for parameter in description.parameters {
         let name = parameter.name.replace(".N", ".1").replace(".*", ".x");
