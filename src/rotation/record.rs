@@ -5,10 +5,11 @@ use super::ledger::LedgerError;
 use super::{RotationError, Rotations};
 use crate::audit::{
     Access, AdditionalEventData, CloudAssistant, Event, EventAccess, EventError, EventId, EventType,
-    INTERNAL, IdentityType, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
+    INTERNAL, IdentityType, Phase, RequestParameters, Rotation, RotationPhase, RotationTrigger, UserIdentity,
 };
 use crate::model::rotation::{RotationRecord, Trigger};
 use crate::model::{AccountId, RegionId, RequestId, SecretRecord, VersionId, error_chain};
+use crate::vault::VaultError;
 
 /// What all events of this appliance have in common.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ struct Deed<'a> {
     rotation: Option<Rotation<'a>>,
     cloud: Option<CloudAssistant<'a>>,
     correlation: &'a str,
+    /// Under which role it is done; `None` for what the appliance does as itself.
+    role: Option<&'static str>,
+    /// For a change that belongs to no rotation.
+    phase: Option<Phase>,
 }
 
 impl Rotations {
@@ -70,9 +75,9 @@ impl Rotations {
             response: None,
             error: deed.error,
             identity: UserIdentity {
-                kind: IdentityType::AssumedRole,
+                kind: if deed.role.is_some() { IdentityType::AssumedRole } else { IdentityType::System },
                 account_id: Some(self.record.account.as_str()),
-                user_name: Some(ROLE.into()),
+                user_name: deed.role.map(Into::into),
                 ..UserIdentity::system()
             },
             source_ip: INTERNAL,
@@ -83,6 +88,7 @@ impl Rotations {
             additional: AdditionalEventData {
                 secret_version_id: deed.version,
                 rotation: deed.rotation,
+                phase: deed.phase,
                 cloud_assistant: deed.cloud,
                 correlation_id: Some(deed.correlation),
                 ..AdditionalEventData::default()
@@ -109,6 +115,8 @@ impl Rotations {
             rotation: None,
             cloud: None,
             correlation: belongs_to,
+            role: Some(ROLE),
+            phase: None,
         };
         self.with_event(&deed, async |recorder, event| recorder.change(event).await).await
     }
@@ -133,7 +141,28 @@ impl Rotations {
             rotation: None,
             cloud: None,
             correlation: belongs_to,
+            role: Some(ROLE),
+            phase: None,
         };
+        self.with_event(&deed, async |recorder, event| recorder.done(access, event).await.map(drop)).await
+    }
+
+    /// A secret is about to be destroyed after its recovery window.
+    pub(super) async fn record_destroying(&self, secret: &SecretRecord) -> Result<Access, LedgerError> {
+        let deed = destruction(secret, Phase::Started, None);
+        self.with_event(&deed, async |recorder, event| recorder.change(event).await).await
+    }
+
+    /// It is destroyed, or why not.
+    pub(super) async fn record_destroyed(
+        &self,
+        access: Access,
+        secret: &SecretRecord,
+        error: Option<&VaultError>,
+    ) -> Result<(), LedgerError> {
+        let text = error.map(ToString::to_string);
+        let error = text.as_deref().map(|message| EventError { code: "SecretNotDestroyed", message });
+        let deed = destruction(secret, Phase::Finished, error);
         self.with_event(&deed, async |recorder, event| recorder.done(access, event).await.map(drop)).await
     }
 
@@ -181,6 +210,22 @@ impl Rotations {
     }
 }
 
+fn destruction<'a>(secret: &'a SecretRecord, phase: Phase, error: Option<EventError<'a>>) -> Deed<'a> {
+    Deed {
+        id: None,
+        name: "DeleteSecret",
+        service: "Kms",
+        secret: secret.name.as_str(),
+        version: None,
+        error,
+        rotation: None,
+        cloud: None,
+        correlation: secret.id.as_str(),
+        role: None,
+        phase: Some(phase),
+    }
+}
+
 fn trouble(rotation: &RotationRecord) -> Option<EventError<'_>> {
     rotation.trouble.as_ref().map(|t| EventError { code: &t.code, message: &t.text })
 }
@@ -221,5 +266,7 @@ fn about(rotation: &RotationRecord, phase: RotationPhase) -> Deed<'_> {
         }),
         cloud: None,
         correlation: rotation.id.as_str(),
+        role: Some(ROLE),
+        phase: None,
     }
 }

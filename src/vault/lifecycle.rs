@@ -183,35 +183,43 @@ impl Vault {
         .await
     }
 
-    /// Destroys what is past its recovery window, up to `limit` secrets; gives their names.
+    /// Secrets that are past their recovery window and may be destroyed, up to
+    /// `limit`. One with a rotation that goes on waits for its end.
     ///
     /// # Errors
     ///
-    /// The store's trouble; what was destroyed before stays so.
-    pub async fn purge(&self, limit: u32) -> Result<Vec<SecretName>, VaultError> {
+    /// The store's trouble. A row that cannot be used does not keep the others.
+    pub async fn expired(&self, limit: u32) -> Result<Vec<SecretRecord>, VaultError> {
         let now = self.clock.now();
-        let mut purged = Vec::new();
+        let mut expired = Vec::new();
         for id in self.store.expired(now, limit).await? {
-            match self.purge_one(&id, now).await {
-                Ok(Some(name)) => purged.push(name),
-                Ok(None) => {}
-                // One row that cannot be used does not keep the others.
+            match self.expired_one(&id, now).await {
+                Ok(record) => expired.extend(record),
                 Err(error) => {
                     tracing::error!(secret = %id, error = ?error, "a secret past its window is not destroyed")
                 }
             }
         }
-        Ok(purged)
+        Ok(expired)
     }
 
-    async fn purge_one(&self, id: &SecretId, now: Timestamp) -> Result<Option<SecretName>, VaultError> {
+    async fn expired_one(&self, id: &SecretId, now: Timestamp) -> Result<Option<SecretRecord>, VaultError> {
         let entry = self.find_by_id(id).await?;
         let due = entry.record.planned_delete.is_some_and(|at| at <= now);
         if !due || self.is_rotating(&entry.record).await? {
             return Ok(None);
         }
-        self.destroy(&entry.record).await?;
-        Ok(Some(entry.record.name.clone()))
+        Ok(Some(entry.record.clone()))
+    }
+
+    /// Destroys one of the [`expired`](Self::expired), beyond recovery.
+    ///
+    /// # Errors
+    ///
+    /// The store's trouble; [`StoreError::Conflict`] in it when the secret was
+    /// changed in the meantime. Nothing has changed then.
+    pub async fn destroy_expired(&self, _access: &Access, record: &SecretRecord) -> Result<(), VaultError> {
+        self.destroy(record).await
     }
 
     /// Whether a rotation is going on that will end by itself.

@@ -113,14 +113,31 @@ impl Rotations {
     }
 
     async fn round(self: &Arc<Self>) -> Result<(), VaultError> {
+        // What is past its window goes, whatever becomes of the rotations.
+        if let Err(error) = self.destroy_expired().await {
+            tracing::error!(error = ?error, "secrets past their recovery window are not destroyed");
+        }
         if self.commander.is_some() {
             self.look_for_open().await?;
             self.look_for_due().await?;
             self.campaigns_round().await?;
             self.hand_out();
         }
-        for name in self.vault.purge(PURGED).await? {
-            tracing::info!(secret = %name, "destroyed after its recovery window");
+        Ok(())
+    }
+
+    /// Destroys what is past its recovery window; each on record before and after.
+    async fn destroy_expired(&self) -> Result<(), LedgerError> {
+        for secret in self.vault.expired(PURGED).await? {
+            let access = self.record_destroying(&secret).await?;
+            let result = self.vault.destroy_expired(&access, &secret).await;
+            self.record_destroyed(access, &secret, result.as_ref().err()).await?;
+            match result {
+                Ok(()) => tracing::info!(secret = %secret.name, "destroyed after its recovery window"),
+                Err(error) => {
+                    tracing::error!(secret = %secret.name, error = ?error, "a secret past its window is not destroyed")
+                }
+            }
         }
         Ok(())
     }

@@ -164,6 +164,24 @@ async fn what_is_past_its_window_is_destroyed_by_itself_and_what_is_not_stays() 
         })
         .await;
     }
+    // Nobody asked for it, and it is on record all the same, before and after.
+    let found = eventually("it is on record", async || {
+        let events = site.appliance.audit_events();
+        let is_of_week = |event: &Value| {
+            event["requestParameters"]["SecretName"] == "week" && event["sourceIpAddress"] == "Internal"
+        };
+        let found: Vec<_> = events.into_iter().filter(is_of_week).collect();
+        (found.len() >= 2).then_some(found)
+    })
+    .await;
+    let phases: Vec<_> = found.iter().map(|event| &event["additionalEventData"]["phase"]).collect();
+    assert_eq!(phases, ["started", "finished"], "{found:?}");
+    for event in &found {
+        assert_eq!(
+            (&event["eventName"], &event["userIdentity"]["type"]),
+            (&json!("DeleteSecret"), &json!("system"))
+        );
+    }
     let admin = site.admin();
     assert_eq!(told(&admin.refused("RestoreSecret", &[("SecretName", "week")]).await).0, 404);
     assert!(described(&admin, "month").await["PlannedDeleteTime"].is_string());
