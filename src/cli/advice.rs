@@ -105,6 +105,14 @@ fn of_refusal(
         {
             "only ECS secrets rotate; others change with strongroom secret put"
         }
+        "AliasAlreadyExists" => "strongroom cmk alias point NAME KEY-ID gives it another key",
+        "Forbidden.AliasNotFound" => "see strongroom cmk alias list",
+        "Forbidden.KeyNotFound" => "see strongroom cmk list, and check --endpoint",
+        "Rejected.Disabled" => "the key is switched off: strongroom cmk enable KEY-ID",
+        "Rejected.PendingDeletion" => {
+            "the key is scheduled for deletion: strongroom cmk restore KEY-ID brings it back"
+        }
+        "Unsupported.Alias" => "strongroom cmk describe ALIAS shows the id that it stands for",
         "EntityNotExist.Policy" => "see strongroom policy list; policies of the system need --type system",
         "EntityNotExist.User" => "see strongroom user list",
         "Forbidden.ResourceNotFound" => "see strongroom secret list, and check --endpoint",

@@ -2,8 +2,8 @@
 //!
 //! Three kinds of commands: those of the appliance, on its own machine
 //! (`init`, `serve`, `doctor`, `cloud`, `audit`); those of a client, which sign
-//! requests and send them over HTTPS like any other client (`secret`, `events`,
-//! `user`, `key`, `policy`); and those that prepare instances (`plugin`).
+//! requests and send them over HTTPS like any other client (`secret`, `cmk`,
+//! `events`, `user`, `key`, `policy`); and those that prepare instances (`plugin`).
 //! `docs/commands.md` shows each with an example.
 //!
 //! Values of secrets come from files, standard input or a prompt, never from
@@ -12,6 +12,7 @@
 
 mod advice;
 mod api;
+mod cmk;
 mod connection;
 mod error;
 mod events;
@@ -57,7 +58,7 @@ Exit codes:
   3  not reachable, or not ready   7  the output could not be written
   8  the token refuses the PIN: do not start again before it is corrected
 
-Connection of events, rotate, secret, user, key and policy: flags, then the profile that --profile or
+Connection of cmk, events, rotate, secret, user, key and policy: flags, then the profile that --profile or
 STRONGROOM_PROFILES names, then the environment (STRONGROOM_ENDPOINT, STRONGROOM_CA_FILE,
 STRONGROOM_REGION, ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET,
 ALIBABA_CLOUD_SECURITY_TOKEN), then the profile \"default\" of ~/.strongroom/profiles.toml.
@@ -86,6 +87,8 @@ enum Command {
     /// Credentials of the cloud account whose instances are rotated
     #[command(subcommand)]
     Cloud(server::CloudCommand),
+    /// Keys in the token, which encrypt data and secrets
+    Cmk(cmk::CmkArgs),
     /// Say what is wrong with a vault, and what to do about it
     ///
     /// Exit code 1 when there is a fault; warnings do not count.
@@ -155,6 +158,7 @@ fn run(command: Command, output: &mut Output) -> Result<Exit, CliError> {
         Command::Api(command) => done(api::run(&command, output)),
         Command::Audit(command) => journal::run(&command, output),
         Command::Cloud(command) => done(appliance()?.block_on(server::cloud(&command, output))),
+        Command::Cmk(args) => done(client()?.block_on(cmk::run(args, output))),
         Command::Doctor(args) => appliance()?.block_on(server::doctor(&args, output)),
         Command::Events(args) => done(client()?.block_on(events::run(&args, output))),
         Command::HsmWorker => Ok(Exit::Done),
