@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::labels::changeable;
 use super::{KeyError, Keys};
 use crate::audit::Access;
-use crate::model::key::{KeyName, KeyRecord, KeyState};
+use crate::model::key::{KeyName, KeyRecord, KeyState, ProtectionLevel};
 use crate::model::{KeyId, RotationInterval, Tag, Timestamp};
 
 /// A day in seconds.
@@ -22,6 +22,8 @@ pub struct NewKey {
     pub description: String,
     /// Who makes it: an account id.
     pub creator: String,
+    /// What it asks to guard it.
+    pub protection: ProtectionLevel,
     /// In which period it gets new versions by itself, if it does.
     pub interval: Option<RotationInterval>,
     /// Its labels.

@@ -21,8 +21,7 @@ use super::snapshot::{Snapshot, reference};
 use super::{Edit, KeyError, Keys, Plan, random};
 use crate::audit::Access;
 use crate::model::key::{
-    KeyName, KeyOrigin, KeyRecord, KeyRotation, KeySpec, KeyState, KeyUsage, KeyVersion, ProtectionLevel,
-    TokenObject,
+    KeyName, KeyOrigin, KeyRecord, KeyRotation, KeySpec, KeyState, KeyUsage, KeyVersion, TokenObject,
 };
 use crate::model::{KeyId, KeyVersionId, Timestamp, error_chain};
 use crate::seal::{KeyRefusal, SealError};
@@ -81,7 +80,7 @@ impl Keys {
             spec: KeySpec::Aes256,
             usage: KeyUsage::EncryptDecrypt,
             origin: KeyOrigin::Kms,
-            protection: ProtectionLevel::Hsm,
+            protection: new.protection,
             description: new.description,
             creator: new.creator,
             created: now,

@@ -98,13 +98,17 @@ impl KeyOrigin {
     }
 }
 
-/// What guards a key (kms-secrets.md section 8.1, `ProtectionLevel`). Every
-/// key lies in the token.
+/// What the owner asked to guard a key (kms-secrets.md section 8.1,
+/// `ProtectionLevel`): clients hold what they read against what they asked for.
+/// Whichever it is, the key lies in the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProtectionLevel {
     /// A hardware security module.
     #[serde(rename = "HSM")]
     Hsm,
+    /// Software would do.
+    #[serde(rename = "SOFTWARE")]
+    Software,
 }
 
 impl ProtectionLevel {
@@ -113,6 +117,7 @@ impl ProtectionLevel {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hsm => "HSM",
+            Self::Software => "SOFTWARE",
         }
     }
 }
@@ -221,7 +226,7 @@ pub struct KeyRecord {
     pub usage: KeyUsage,
     /// Where it was made.
     pub origin: KeyOrigin,
-    /// What guards it.
+    /// What was asked to guard it.
     pub protection: ProtectionLevel,
     /// Free text, up to 8,192 characters.
     pub description: String,
