@@ -18,6 +18,7 @@ mod get_random_password;
 mod get_secret_value;
 mod give_up_secret_rotation;
 mod input;
+mod keys;
 mod list_rotation_events;
 mod list_secret_rotations;
 mod list_secret_version_ids;
@@ -235,6 +236,10 @@ pub trait Action: Sized + Send + Sync + 'static {
     /// `MissingParameter` or `InvalidParameter`; nothing has been looked at but the request.
     fn parse(input: &Input<'_>) -> Result<Self, ApiError>;
 
+    /// Looks up what the names in it stand for, once: what rights are decided on
+    /// is then what it is done to.
+    fn resolve(&mut self, _services: &Services) {}
+
     /// What must be allowed for it, all of it.
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question>;
 
@@ -302,24 +307,44 @@ const fn row<A: Action>() -> Row {
 pub static TABLE: &[Row] = &[
     row::<ram_policies::AttachPolicyToUser>(),
     row::<batch_get_secret_value::BatchGetSecretValue>(),
+    row::<keys::CancelKeyDeletion>(),
     row::<campaigns::CancelRotationCampaign>(),
     row::<ram_keys::CreateAccessKey>(),
+    row::<keys::CreateAlias>(),
+    row::<keys::CreateKey>(),
+    row::<keys::CreateKeyVersion>(),
     row::<ram_policies::CreatePolicy>(),
     row::<create_secret::CreateSecret>(),
     row::<ram_users::CreateUser>(),
+    row::<keys::Decrypt>(),
     row::<ram_keys::DeleteAccessKey>(),
+    row::<keys::DeleteAlias>(),
     row::<ram_policies::DeletePolicy>(),
     row::<delete_secret::DeleteSecret>(),
     row::<ram_users::DeleteUser>(),
+    row::<keys::DescribeAccountKmsStatus>(),
+    row::<keys::DescribeKey>(),
+    row::<keys::DescribeKeyVersion>(),
+    row::<keys::DescribeRegions>(),
     row::<campaigns::DescribeRotationCampaign>(),
     row::<describe_secret::DescribeSecret>(),
     row::<ram_policies::DetachPolicyFromUser>(),
+    row::<keys::DisableKey>(),
+    row::<keys::EnableKey>(),
+    row::<keys::Encrypt>(),
+    row::<keys::GenerateDataKey>(),
+    row::<keys::GenerateDataKeyWithoutPlaintext>(),
     row::<ram_policies::GetPolicy>(),
     row::<get_random_password::GetRandomPassword>(),
     row::<secret_policies::GetSecretPolicy>(),
     row::<get_secret_value::GetSecretValue>(),
     row::<give_up_secret_rotation::GiveUpSecretRotation>(),
     row::<ram_keys::ListAccessKeys>(),
+    row::<keys::ListAliases>(),
+    row::<keys::ListAliasesByKeyId>(),
+    row::<keys::ListKeyVersions>(),
+    row::<keys::ListKeys>(),
+    row::<keys::ListKmsInstances>(),
     row::<ram_policies::ListPolicies>(),
     row::<ram_policies::ListPoliciesForUser>(),
     row::<campaigns::ListRotationCampaigns>(),
@@ -334,9 +359,14 @@ pub static TABLE: &[Row] = &[
     row::<restore_secret::RestoreSecret>(),
     row::<campaigns::ResumeRotationCampaign>(),
     row::<rotate_secret::RotateSecret>(),
+    row::<keys::ScheduleKeyDeletion>(),
+    row::<keys::SetDeletionProtection>(),
     row::<secret_policies::SetSecretPolicy>(),
     row::<campaign_plan::StartRotationCampaign>(),
     row::<ram_keys::UpdateAccessKey>(),
+    row::<keys::UpdateAlias>(),
+    row::<keys::UpdateKeyDescription>(),
+    row::<keys::UpdateRotationPolicy>(),
     row::<update_secret::UpdateSecret>(),
     row::<update_secret_rotation_policy::UpdateSecretRotationPolicy>(),
     row::<update_secret_version_stage::UpdateSecretVersionStage>(),
@@ -391,6 +421,12 @@ mod tests {
             let found = find(row.spec.name, row.spec.service.version()).unwrap();
             assert_eq!(found.spec.name, row.spec.name);
         }
+    }
+
+    #[test]
+    fn a_right_is_needed_for_all_but_what_the_contract_leaves_open() {
+        let open = TABLE.iter().filter(|row| row.spec.description.needs_no_right());
+        assert_eq!(open.map(|row| row.spec.name).collect::<Vec<_>>(), ["DescribeRegions"]);
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub struct Description {
     pub summary: &'static str,
     /// Where its rules stand in the contract.
     pub source: &'static str,
-    /// What its right is asked on.
+    /// What its right is asked on; empty when it needs none.
     pub resource: &'static str,
     /// Further rights that it asks.
     pub also: &'static [&'static str],
@@ -247,6 +247,21 @@ const fn is_same(a: &str, b: &str) -> bool {
 }
 
 impl Description {
+    /// Whether a good signature is enough: there is nothing that a right could
+    /// be asked on.
+    #[must_use]
+    pub const fn needs_no_right(&self) -> bool {
+        self.resource.is_empty()
+    }
+
+    /// The right and what it is asked on, in words; `code` marks names.
+    fn right_in_words(&self, code: &str) -> String {
+        if self.needs_no_right() {
+            return "Needs no right".to_owned();
+        }
+        format!("Right: {code}{}{code} on {code}{}{code}", self.right(), self.resource)
+    }
+
     /// The parameter that a request names so.
     #[must_use]
     pub fn parameter(&self, sent: &str) -> Option<&'static Parameter> {

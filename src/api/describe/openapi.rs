@@ -48,7 +48,7 @@ fn operation(description: &Description) -> Value {
         "operationId": description.name,
         "tags": [description.service.name()],
         "summary": description.summary,
-        "description": format!("Right: `{}` on `{}`.", description.right(), description.resource),
+        "description": description.right_in_words("`") + ".",
         "parameters": [
             header("x-acs-action", description.name),
             header("x-acs-version", description.service.version()),

@@ -53,7 +53,7 @@ fn cell(text: &str) -> String {
 fn describe(out: &mut String, action: &Description) {
     let mark = if action.extension { "An extension. " } else { "" };
     push(out, &["### ", action.name, "\n\n", action.summary, " ", mark, "(", action.source, ")\n\n"]);
-    push(out, &["Right: `", &action.right(), "` on `", action.resource, "`"]);
+    out.push_str(&action.right_in_words("`"));
     for also in action.also {
         push(out, &["; also ", &cell(also)]);
     }

@@ -2,7 +2,7 @@
 
 use super::decision::{Decided, layer_name, recorded};
 use crate::api::ApiError;
-use crate::api::actions::{Done, Item, Scope, Spec};
+use crate::api::actions::{Item, Scope, Spec};
 use crate::api::describe::Audit;
 use crate::api::wire::Call;
 use crate::audit::{
@@ -10,7 +10,7 @@ use crate::audit::{
     IdentityType, ItemOutcome, Phase, RequestParameters, Tls, UserIdentity,
 };
 use crate::identity::Caller;
-use crate::model::{SecretName, VersionStage};
+use crate::model::{SecretName, VersionId, VersionStage};
 use crate::ram::Decision;
 use crate::rpc::encoding::Parameters;
 
@@ -53,34 +53,55 @@ pub(super) struct Store<'a> {
     secret: Option<[&'a str; 1]>,
     /// The secrets of the items, for a call with several.
     secrets: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    aliases: Vec<&'a str>,
     checks: Vec<Check<'a>>,
     version: Option<String>,
     stages: Vec<&'static str>,
-    elements: Vec<(&'static str, String)>,
-    items: Vec<ItemOutcome>,
+    elements: &'a [(&'static str, String)],
+    items: &'a [ItemOutcome],
     done: bool,
     /// Failed calls of the same source that had no record since its last one.
     pub(super) suppressed: u64,
 }
 
-impl Store<'_> {
+impl<'a> Store<'a> {
     /// The resources that the event names.
     pub(super) fn resources(&self) -> Vec<(&str, &[&str])> {
-        let one = self.secret.iter().map(|names| &names[..]);
-        let names = one.chain(std::iter::once(&self.secrets[..]));
-        names.filter(|names| !names.is_empty()).map(|names| ("ACS::KMS::Secret", names)).collect()
+        let secret = self.secret.as_ref().map_or(&[][..], |names| &names[..]);
+        let all = [
+            ("ACS::KMS::Alias", &self.aliases[..]),
+            ("ACS::KMS::Key", &self.keys),
+            ("ACS::KMS::Secret", secret),
+            ("ACS::KMS::Secret", &self.secrets),
+        ];
+        all.into_iter().filter(|(_, names)| !names.is_empty()).collect()
     }
 
     /// What the action came to.
-    pub(super) fn outcome(&mut self, done: &Done) {
+    pub(super) fn outcome(
+        &mut self,
+        version: Option<&(VersionId, Vec<VersionStage>)>,
+        elements: &'a [(&'static str, String)],
+        items: &'a [ItemOutcome],
+    ) {
         self.done = true;
-        if let Some((version, stages)) = &done.version {
+        if let Some((version, stages)) = version {
             self.version = Some(version.to_string());
             self.stages = stages.iter().map(stage_word).collect();
         }
-        self.elements.clone_from(&done.elements);
-        self.items.clone_from(&done.items);
+        self.elements = elements;
+        self.items = items;
+        // A key that was made has its name only now.
+        let made = elements.iter().filter(|(name, _)| *name == "KeyId").map(|(_, id)| id.as_str());
+        self.keys.extend(made);
     }
+}
+
+/// The kind and name of the one resource of the service that an ARN stands for.
+fn relative(arn: &str) -> Option<(&str, &str)> {
+    let (kind, name) = arn.splitn(5, ':').nth(4)?.split_once('/')?;
+    (arn.starts_with("acs:kms:") && !name.contains('*')).then_some((kind, name))
 }
 
 /// Stages of users' own making are named as what they are.
@@ -124,15 +145,26 @@ impl<'a> Facts<'a> {
                 })
                 .collect()
         });
+        let (mut keys, mut aliases) = (Vec::new(), Vec::new());
+        for check in &checks {
+            match relative(check.resource) {
+                Some(("key", id)) if !keys.contains(&id) => keys.push(id),
+                // Its name is the prefix too.
+                Some(("alias", _)) => aliases.extend(check.resource.rsplit(':').next()),
+                Some(_) | None => {}
+            }
+        }
         Store {
             node,
             secret: self.secret.map(|s| [s.as_str()]),
             secrets: self.items.iter().filter_map(|item| Some(item.secret.as_ref()?.as_str())).collect(),
+            keys,
+            aliases,
             checks,
             version: None,
             stages: Vec::new(),
-            elements: Vec::new(),
-            items: Vec::new(),
+            elements: &[],
+            items: &[],
             done: false,
             suppressed: 0,
         }
@@ -179,7 +211,7 @@ impl<'a> Facts<'a> {
                 authorization: self.authorization(store),
                 secret_version_id: store.version.as_deref(),
                 secret_version_stages: &store.stages,
-                items: &store.items,
+                items: store.items,
                 // A read, and a refusal, has one record only.
                 phase: (write && self.decided.is_some_and(Decided::allows)).then_some(phase),
                 tls: Some(Tls {
@@ -239,7 +271,7 @@ impl<'a> Facts<'a> {
         let write = self.spec.is_some_and(|s| s.access() == EventAccess::Write);
         (write && store.done).then(|| {
             let mut out = RequestParameters::with_capacity(store.elements.len());
-            for (name, value) in &store.elements {
+            for (name, value) in store.elements {
                 out.known(name, value.as_str());
             }
             out

@@ -199,6 +199,7 @@ impl Gate {
             }
             Err(error) => return self.refusal(&facts, error).await,
         };
+        action.resolve(&self.services);
         let secret = action.secret().cloned();
         facts.secret = secret.as_ref();
         let directory = self.services.identities.directory();
@@ -217,7 +218,8 @@ impl Gate {
             (decided, None)
         };
         facts.decided = Some(&decided);
-        match refusal {
+        let is_open = description.needs_no_right() && questions.is_empty();
+        match refusal.filter(|_| !is_open) {
             Some(error) if dry_run => {
                 return self.refusal(&facts, as_dry_run(error, "AccessDeniedError", 403)).await;
             }
@@ -248,7 +250,7 @@ impl Gate {
         }
         let (reply, recorded) = match done {
             Ok(done) => {
-                store.outcome(&done);
+                store.outcome(done.version.as_ref(), &done.elements, &done.items);
                 let resources = store.resources();
                 let event = facts.event(&store, &resources, &self.scope, None, Phase::Finished);
                 (Reply::Done(done.answer), self.recorder.done(access, &event).await)

@@ -76,7 +76,10 @@ impl Class {
     pub fn of(spec: &Spec) -> Self {
         // What is about neither a secret nor a key tells of the service itself.
         const OF_THE_SERVICE: [&str; 3] = ["DescribeAccountKmsStatus", "DescribeRegions", "ListKmsInstances"];
-        let is_about_keys = ["Alias", "Deletion", "Key", "Tag"].iter().any(|word| spec.name.contains(word))
+        let is_asked_on = |kind| spec.description.resource.starts_with(kind);
+        let is_about_keys = is_asked_on("key")
+            || is_asked_on("alias")
+            || spec.name.contains("Tag")
             || OF_THE_SERVICE.contains(&spec.name);
         match (spec.service, spec.name) {
             (Service::Ram, _) => Self::Users,
@@ -350,15 +353,21 @@ mod tests {
     fn every_action_has_a_class_and_those_of_the_contract_theirs() {
         let classes: HashMap<_, _> = TABLE.iter().map(|row| (row.spec.name, Class::of(&row.spec))).collect();
         for (name, class) in [
+            ("CreateKey", Class::CreateKeys),
             ("CreateSecret", Class::CreateSecrets),
             ("CreateUser", Class::Users),
+            ("Decrypt", Class::Encryption),
+            ("DeleteAlias", Class::WriteKeys),
             ("DeleteSecret", Class::CreateSecrets),
+            ("DescribeRegions", Class::ReadKeys),
             ("DescribeSecret", Class::ReadSecrets),
             ("GetRandomPassword", Class::OtherSecrets),
             ("GetSecretValue", Class::ReadSecrets),
             ("ListAccessKeys", Class::Users),
             ("ListSecrets", Class::OtherSecrets),
+            ("ListKeys", Class::ReadKeys),
             ("RotateSecret", Class::OtherSecrets),
+            ("UpdateRotationPolicy", Class::WriteKeys),
         ] {
             assert_eq!(classes[name], class, "{name}");
         }
