@@ -1,6 +1,7 @@
 //! The one way in: every action of the table, asked by everybody who must not
 //! and by somebody who may, with its records.
 
+use data_encoding::BASE64;
 use serde_json::Value;
 use strongroom::api::actions::{Row, Service, TABLE};
 use strongroom::api::describe::{self, Parameter};
@@ -9,11 +10,12 @@ use strongroom::audit::EventAccess;
 use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy};
 
 /// Parameters that sound calls have though they are not required.
-const BESIDES: [(&str, &str); 8] = [
+const BESIDES: [(&str, &str); 9] = [
     ("CreateAccessKey", "UserName"),
     ("DeleteAccessKey", "UserName"),
     ("ListAccessKeys", "UserName"),
     ("PlanRotationCampaign", "NamePrefix"),
+    ("SetDeletionProtection", "KeyId"),
     ("StartRotationCampaign", "NamePrefix"),
     ("UpdateAccessKey", "UserName"),
     ("UpdateSecret", "Description"),
@@ -32,8 +34,10 @@ pub(crate) fn sound_call(action: &str) -> Vec<(String, String)> {
 
 fn sound_value(action: &str, parameter: &Parameter) -> String {
     match parameter.name {
+        "AliasName" => format!("alias/{action}"),
         // Turned on it would need an interval.
         "EnableAutomaticRotation" => "false".to_owned(),
+        "Plaintext" => BASE64.encode(b"Marker-Value"),
         "PolicyName" => format!("p-{action}"),
         "SecretData" => "Marker-Value".to_owned(),
         "SecretName" => format!("s/{action}"),
@@ -60,9 +64,37 @@ fn right(row: &Row) -> &'static str {
 /// The action that is never refused as a whole.
 const BATCH: &str = "BatchGetSecretValue";
 
+/// Makes the key that the call is about, and its names.
+async fn prepare_key(admin: &Client, action: &str, call: &mut [(String, String)]) {
+    let made = admin.ok("CreateKey", &[]).await["KeyMetadata"].clone();
+    let key = made["KeyId"].as_str().unwrap();
+    let version = made["PrimaryKeyVersion"].as_str().unwrap();
+    for (name, value) in call {
+        match name.as_str() {
+            "KeyId" => key.clone_into(value),
+            "KeyVersionId" => version.clone_into(value),
+            "AliasName" if action != "CreateAlias" => {
+                admin.ok("CreateAlias", &[("AliasName", value), ("KeyId", key)]).await;
+            }
+            "CiphertextBlob" => {
+                let plain = BASE64.encode(b"Marker-Value");
+                let sealed = admin.ok("Encrypt", &[("KeyId", key), ("Plaintext", &plain)]).await;
+                sealed["CiphertextBlob"].as_str().unwrap().clone_into(value);
+            }
+            _ => {}
+        }
+    }
+    if action == "CancelKeyDeletion" {
+        admin.ok("ScheduleKeyDeletion", &[("KeyId", key), ("PendingWindowInDays", "7")]).await;
+    }
+}
+
 /// Makes what the call is about.
 async fn prepare(admin: &Client, row: &Row, call: &mut [(String, String)]) {
     let action = row.spec.name;
+    if call.iter().any(|(name, _)| ["KeyId", "AliasName", "CiphertextBlob"].contains(&name.as_str())) {
+        prepare_key(admin, action, call).await;
+    }
     let of = |name: &str| call.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
     let item = (action == BATCH).then(|| format!("s/{action}"));
     if let Some(name) = of("SecretName").or(item).filter(|_| action != "CreateSecret") {
@@ -194,6 +226,13 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
         let reply = asked.send(&asked.signed(&unknown)).await;
         asked.stranger("unknown key", &reply, 404, "InvalidAccessKeyId.NotFound");
 
+        if spec.description.needs_no_right() {
+            let reply = asked.send(&asked.signed(forbidden.key())).await;
+            assert_eq!(reply.status, 200, "{}", spec.name);
+            assert_eq!(appliance.audit_of(&reply.request_id()).len(), 1, "{}", spec.name);
+            continue;
+        }
+
         // Somebody's, who may not: what exists and what does not look alike.
         let names: Vec<&str> = TABLE.iter().map(|r| r.spec.right).filter(|r| *r != right(row)).collect();
         let other_rights = policy("Allow", &names, &["*"]);
@@ -217,7 +256,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 
 /// The same call for things that there are not.
 fn missing_resource(call: &[(String, String)]) -> Vec<(String, String)> {
-    let names = ["SecretName", "UserName", "PolicyName"];
+    let names = ["SecretName", "UserName", "PolicyName", "AliasName"];
     call.iter()
         .map(|(n, v)| match n.as_str() {
             "SecretsList" => (n.clone(), v.replace("\"}", "-missing\"}")),

@@ -95,6 +95,12 @@ const BATCH: &[&str] = &[
 ];
 const WINDOWS: &[&str] = &["{}", "[1]", r#"["Sat 01:00-05:00"]"#, r#"["Someday 01:00-05:00 Z"]"#];
 const AMOUNT: &[&str] = &["100001", "101%", "999999%"];
+const KEY: &[&str] = &["a b", "a/b", "key/x", "alias/", "alias/a b", "alias/acs/kms", "名前", "\u{0}"];
+const ALIAS: &[&str] = &["a", "alias/", "alias/a b", "alias/a.b", "alias/acs/kms", "alias//a"];
+const KEY_INTERVAL: &[&str] = &["", "x", "6d", "366d", "7", "-7d"];
+const KEY_FILTERS: &[&str] =
+    &["{}", "[1]", r#"[{"Key":"KeyState","Values":[]}]"#, r#"[{"Key":"Colour","Values":["a"]}]"#];
+const CONTEXT: &[&str] = &["[]", r#"{"a":1}"#, r#"{"a":"b","a":"b"}"#];
 
 /// Values that the action refuses for reasons that its description does not have.
 fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
@@ -103,6 +109,17 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         (_, "SecretName") => NAME,
         ("CreateSecret", "SecretType") => &["Rds", "Redis", "PolarDB", "RAMCredentials"],
         ("CreateSecret", "EncryptionKeyId") => &["key-1"],
+        (_, "AliasName") => ALIAS,
+        (_, "CiphertextBlob") => &["eA=="],
+        (_, "EncryptionContext") => CONTEXT,
+        (_, "KeyId" | "ProtectedResourceArn") => KEY,
+        ("DescribeKeyVersion", "KeyVersionId") => &["x", "a b"],
+        ("CreateKey", "KeySpec") => &["AES", "Aliyun_SM4", "RSA_2048", "EC_P256"],
+        ("CreateKey", "KeyUsage") => &["SIGN/VERIFY"],
+        ("CreateKey", "KeyStorageMechanism") => &["HsmEncryptedDatabase"],
+        ("CreateKey" | "UpdateRotationPolicy", "RotationInterval") => KEY_INTERVAL,
+        ("ListKeys", "Filters") => KEY_FILTERS,
+        ("ListKmsInstances", "Filters") => &["{}", "1"],
         (_, "Policy") => SECRET_POLICY,
         (_, "SecretsList") => BATCH,
         ("ListSecrets", "Filters") => FILTERS,

@@ -41,7 +41,7 @@ const HSM: [&str; 11] = [
 ];
 
 /// Every file that reads plaintext; a new one belongs here after a review.
-const EXPOSE: [&str; 32] = [
+const EXPOSE: [&str; 34] = [
     "hsm/src/service/mod.rs",
     "hsm/src/service/process.rs",
     "hsm/src/worker/pin_marker.rs",
@@ -51,9 +51,11 @@ const EXPOSE: [&str; 32] = [
     "src/api/actions/ecs_value.rs",
     "src/api/actions/get_random_password.rs",
     "src/api/actions/get_secret_value.rs",
+    "src/api/actions/keys/crypto.rs",
     "src/api/actions/ram_keys.rs",
     "src/appliance/init.rs",
     "src/appliance/serve.rs",
+    "src/cli/cmk/crypt.rs",
     "src/cli/connection.rs",
     "src/cli/input.rs",
     "src/cli/key.rs",

@@ -15,6 +15,7 @@ mod fleet;
 mod floor_plan;
 mod harness;
 mod hsm_loss;
+mod keys_api;
 mod keys_core;
 mod leaks;
 mod linux_hosts;

@@ -316,6 +316,8 @@ impl Appliance {
             "access_keys",
             "policies",
             "attachments",
+            "keys",
+            "key_aliases",
         ];
         let mut rows = Vec::new();
         for table in tables {

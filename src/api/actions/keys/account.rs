@@ -2,6 +2,7 @@
 //! and ListKmsInstances (kms-secrets.md section 8.3).
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
 use super::super::input::Page;
 use super::super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
@@ -119,6 +120,10 @@ impl Action for ListKmsInstances {
     const SPEC: Spec = spec!(Kms, "ListKmsInstances");
 
     fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        let filters = input.optional("Filters").filter(|text| !text.is_empty());
+        if filters.is_some_and(|text| serde_json::from_str::<Vec<IgnoredAny>>(text).is_err()) {
+            return Err(ApiError::invalid("The parameter Filters must be a JSON array."));
+        }
         Ok(Self { page: input.page()? })
     }
 
