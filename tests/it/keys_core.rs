@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use strongroom::audit::{Access, EventId, Journal, Recorder, Settings as JournalSettings};
 use strongroom::keys::{KeyError, Keys, KeysError, NewKey, Settings};
-use strongroom::model::key::{EncryptionContext, KeyName, KeyRecord, KeyState};
+use strongroom::model::key::{EncryptionContext, KeyName, KeyRecord, KeyState, ProtectionLevel};
 use strongroom::model::{
     AccountId, AliasName, Ciphertext, KeyId, ManualClock, RegionId, RotationInterval, Schedule,
     SecretDataType, SecretName, SecretType, Tag, Timestamp, VersionId, VersionStage,
@@ -183,7 +183,13 @@ async fn open(
 }
 
 fn new_key() -> NewKey {
-    NewKey { description: String::new(), creator: "1".to_owned(), interval: None, tags: Vec::new() }
+    NewKey {
+        description: String::new(),
+        creator: "1".to_owned(),
+        protection: ProtectionLevel::Hsm,
+        interval: None,
+        tags: Vec::new(),
+    }
 }
 
 fn context(text: &str) -> EncryptionContext {
