@@ -58,3 +58,15 @@ def text(value) -> str:
 
 
 schemathesis.auth.set_from_requests(Signature())
+
+
+@schemathesis.hook
+def after_call(_context, case, response):
+    """Notes what each call got, for the lines that are printed of it."""
+    try:
+        code = response.json().get("Code", "")
+    except ValueError:
+        code = "not JSON"
+    line = f"{case.operation.definition.raw['operationId']} {response.status_code} {code}\n"
+    with open(os.environ["SDK_SMOKE_CALLS"], "a", encoding="utf-8") as calls:
+        calls.write(line)
