@@ -11,7 +11,7 @@ import tempfile
 from . import documents, openapi
 from .bench import Bench, Failed, Tally, check
 from .cases import TABLE, ecs, errors, secrets
-from .clients import CACHES, KINDS, WHOLE, open_client
+from .clients import CACHES, KINDS, WHOLE, Refused, Unreachable, open_client
 from .hosts import CLOUD_KEY, Hosts
 from .vault import Vault
 
@@ -145,7 +145,7 @@ def main() -> int:
     smoke = Smoke(folder, tuple(arguments.only or PARTS), arguments.examples)
     try:
         smoke.run()
-    except (RuntimeError, Failed) as error:
+    except (RuntimeError, Failed, Refused, Unreachable) as error:
         print(f"sdk-smoke: {error}", file=sys.stderr)
         return 3
     finally:
