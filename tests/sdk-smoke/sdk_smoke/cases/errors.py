@@ -89,7 +89,7 @@ def throttled(bench: Bench) -> None:
             read(bench.client, name)
 
     error = refused("Rejected.Throttling", 429, burst)
-    if bench.client.kind.startswith("python") and bench.client.kind not in ("python-core", "python-v1"):
+    if bench.client.kind in ("python", "python-sm3"):
         equal(error.raised, "ThrottlingException", "what is raised")
 
 

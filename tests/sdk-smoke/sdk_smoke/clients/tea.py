@@ -10,7 +10,8 @@ from alibabacloud_kms20160120 import models
 from alibabacloud_kms20160120.client import Client as Kms
 from alibabacloud_tea_openapi.exceptions import AlibabaCloudException
 from alibabacloud_tea_openapi.utils_models import Config
-from darabonba.exceptions import DaraException
+from darabonba.exceptions import DaraException, UnretryableException
+from Tea.exceptions import TeaException
 
 from . import Client, Key, Place, Refused, Unreachable
 
@@ -48,6 +49,13 @@ class Tea(Client):
             return method(*arguments).body.to_map()
         except AlibabaCloudException as error:
             raise Refused(error.code, error.status_code, error.message, type(error).__name__) from error
+        except UnretryableException as error:
+            # With ACS4 refusals come like this, too.
+            inner = error.inner_exception
+            if isinstance(inner, TeaException) and inner.data:
+                status = inner.data.get("HttpStatus")
+                raise Refused(inner.code, status, inner.message, "UnretryableException") from error
+            raise Unreachable(f"{error} {inner!r}") from error
         except DaraException as error:
             raise Unreachable(str(error)) from error
 
