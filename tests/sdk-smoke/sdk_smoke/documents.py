@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -40,7 +41,18 @@ def run(tally: Tally, vault: Vault, user: Key) -> None:
     for number, (title, language, text) in enumerate(found, 1):
         name = f"example {number}: {title}"
         tally.run("docs", name, lambda text=text, language=language, number=number: one(vault, user, folder / str(number), language, text))
-    tally.run("docs", "the page has an example of every client", lambda: check(len(found) >= 7, f"it has {len(found)}"))
+    tally.run("docs", "the page names the versions that are run", lambda: versions(PAGE.read_text()))
+
+
+def versions(page: str) -> None:
+    """Every client that is installed stands on the page with its version."""
+    tests = PAGE.parents[1] / "tests" / "sdk-smoke"
+    pinned = dict(re.findall(r"^(\S+)==(\S+)$", (tests / "clients.txt").read_text(), re.M))
+    packages = json.loads((tests / "package.json").read_text())["dependencies"]
+    told = re.findall(r"`([a-z0-9@/_-]+)` (\d+\.\d+\.\d+)", page)
+    check(len(told) >= 7, f"the page names {len(told)} versions")
+    for name, version in told:
+        equal(packages.get(name) or pinned.get(name.replace("_", "-")) or pinned.get(name), version, f"the version of {name}")
 
 
 def one(vault: Vault, user: Key, folder: pathlib.Path, language: str, text: str) -> None:
