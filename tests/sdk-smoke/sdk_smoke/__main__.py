@@ -33,10 +33,9 @@ def served() -> set[str]:
 
 
 def compare_tables() -> None:
-    """Every action that is served has a case, and every case an action."""
-    missing, unknown = sorted(served() - set(TABLE)), sorted(set(TABLE) - served())
+    """Every action that is served has a case."""
+    missing = sorted(served() - set(TABLE))
     check(not missing, f"no case in tests/sdk-smoke/sdk_smoke/cases tries {', '.join(missing)}")
-    check(not unknown, f"the appliance does not serve {', '.join(unknown)}")
 
 
 class Smoke:
@@ -61,7 +60,7 @@ class Smoke:
             if "docs" in self.parts:
                 documents.run(self.tally, self.vault, self.user)
             if set(KINDS) <= set(self.parts):
-                self.tally.run("all", "every action has a case, every case an action", compare_tables)
+                self.tally.run("all", "every action has a case", compare_tables)
                 self.tally.run("all", "every action passed with a client", self._all_tried)
             if "schemathesis" in self.parts:
                 openapi.run(self.tally, self.folder / "api", self.examples)
