@@ -409,6 +409,9 @@ impl From<IdentityError> for ApiError {
             IdentityError::Limit(what) => {
                 Self::new(format!("LimitExceeded.{what}"), 409, format!("The limit of {what} is reached."))
             }
+            IdentityError::ServiceRole => Self::unsupported(
+                "The role belongs to a service: delete it with DeleteServiceLinkedRole, or leave it as it is.",
+            ),
             IdentityError::Policy(error) => Self::new("MalformedPolicyDocument", 400, sentence(&error)),
             IdentityError::Seal(error) => error.into(),
             IdentityError::Store(error) => error.into(),

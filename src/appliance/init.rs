@@ -15,8 +15,8 @@ use super::notes::{Notes, random};
 use super::parts::{AUDIT, DATABASE};
 use super::{ApplianceError, SystemClock, certificate};
 use crate::audit::{EventId, Journal, Recorder, Settings};
-use crate::identity::Identities;
-use crate::model::{AccessKeyId, AccountId, Clock, PolicyName, PolicyType, RegionId, UserName};
+use crate::identity::{Identities, NewUser};
+use crate::model::{AccessKeyId, AccountId, Clock, Holder, PolicyName, PolicyType, RegionId, UserName};
 use crate::runtime::Blocking;
 use crate::seal::{Integrity, MasterKey, Sealer};
 use crate::store::sqlite::SqliteStore;
@@ -134,9 +134,12 @@ pub async fn init(options: &InitOptions) -> Result<InitReport, ApplianceError> {
     )
     .await?;
     let comments = "made by strongroom init".to_owned();
-    identities.create_user(&access, options.admin.clone(), String::new(), comments).await?;
+    let admin = NewUser { comments, ..NewUser::named(options.admin.clone()) };
+    identities.create_user(&access, admin).await?;
     if let Ok(administrator) = PolicyName::parse("AdministratorAccess") {
-        identities.attach(&access, &options.admin, PolicyType::System, &administrator).await?;
+        identities
+            .attach(&access, &Holder::User(options.admin.clone()), PolicyType::System, &administrator)
+            .await?;
     }
     let made = identities.create_access_key(&access, &options.admin).await?;
     let facts = [("UserName", options.admin.as_str()), ("AccessKeyId", made.record.id.as_str())];

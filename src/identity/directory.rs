@@ -1,4 +1,4 @@
-//! The snapshot of users, keys, policies and attachments.
+//! The snapshot of users, groups, roles, keys, policies and attachments.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use super::DirectoryError;
 use super::system_policies::SYSTEM_POLICIES;
 use crate::model::{
-    AccessKeyRecord, AccountId, Attachment, Guarded, PolicyName, PolicyRecord, PolicyType, Timestamp,
-    UserName, UserRecord,
+    AccessKeyRecord, AccountId, Attachment, GroupName, GroupRecord, Guarded, Holder, Membership, PolicyName,
+    PolicyRecord, PolicyType, PolicyVersion, RoleName, RoleRecord, UserName, UserRecord,
 };
 use crate::ram::{Attached, Policy, PolicyKind, PolicySet, Principal};
 use crate::rpc::signature::SigningKey;
@@ -33,34 +33,6 @@ pub(super) struct UserEntry {
     pub(super) policies: Arc<PolicySet>,
 }
 
-/// A policy of either kind, as it is shown.
-#[derive(Debug, Clone)]
-pub struct PolicyView {
-    /// Its name.
-    pub name: PolicyName,
-    /// Custom or system.
-    pub kind: PolicyType,
-    /// Free text.
-    pub description: String,
-    /// The document, byte for byte.
-    pub document: String,
-    /// When it was created; the epoch for system policies.
-    pub created: Timestamp,
-    /// When its document last changed.
-    pub updated: Timestamp,
-    /// To how many users it is attached.
-    pub attachments: usize,
-}
-
-/// A policy that is attached to a user.
-#[derive(Debug, Clone)]
-pub struct AttachedPolicy {
-    /// The policy.
-    pub policy: PolicyView,
-    /// When it was attached.
-    pub attached: Timestamp,
-}
-
 /// Everything the database says about who may do what, at one moment.
 #[derive(Debug)]
 pub struct Directory {
@@ -69,17 +41,41 @@ pub struct Directory {
     pub(super) rows: BTreeMap<(IdentityTable, String), Guarded>,
     pub(super) keys: HashMap<String, Arc<KeyEntry>>,
     pub(super) users: BTreeMap<String, UserEntry>,
+    pub(super) groups: BTreeMap<String, GroupRecord>,
+    pub(super) members: BTreeMap<String, Membership>,
+    pub(super) roles: BTreeMap<String, RoleRecord>,
     pub(super) policies: BTreeMap<String, PolicyRecord>,
     pub(super) attachments: BTreeMap<String, Attachment>,
 }
 
-/// The key of a user or custom policy: names are unique without regard to case (ram.md section 3.3).
+/// The key of a user, group, role or custom policy: names are unique without
+/// regard to case (ram.md section 3.3).
 pub(super) fn folded(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-pub(super) fn attachment_key(user: &UserName, kind: PolicyType, policy: &PolicyName) -> String {
-    format!("{}/{}/{}", folded(user.as_str()), kind.as_str(), folded(policy.as_str()))
+/// The key of a holder of policies; no name has a colon.
+pub(super) fn holder_key(holder: &Holder) -> String {
+    match holder {
+        Holder::User(name) => folded(name.as_str()),
+        Holder::Group(name) => format!("group:{}", folded(name.as_str())),
+        Holder::Role(name) => format!("role:{}", folded(name.as_str())),
+    }
+}
+
+pub(super) fn attachment_key(holder: &Holder, kind: PolicyType, policy: &PolicyName) -> String {
+    format!("{}/{}/{}", holder_key(holder), kind.as_str(), folded(policy.as_str()))
+}
+
+pub(super) fn member_key(group: &GroupName, user: &UserName) -> String {
+    format!("{}/{}", folded(group.as_str()), folded(user.as_str()))
+}
+
+/// Rows as they are read, before they are put together.
+#[derive(Default)]
+struct Read {
+    users: BTreeMap<String, UserRecord>,
+    roles: BTreeMap<String, RoleRecord>,
 }
 
 impl Directory {
@@ -100,7 +96,9 @@ impl Directory {
         };
         // A database that was never written to has neither rows nor digest.
         if expected != (!rows.is_empty() || expected.is_some()).then(|| digest(&rows)) {
-            return Err(RowAltered { table: "users, access_keys, policies or attachments" }.into());
+            return Err(
+                RowAltered { table: "users, groups, roles, access_keys, policies or attachments" }.into()
+            );
         }
         Self::build(account, integrity, rows, 1, None)
     }
@@ -118,39 +116,80 @@ impl Directory {
             rows: BTreeMap::new(),
             keys: HashMap::new(),
             users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            members: BTreeMap::new(),
+            roles: BTreeMap::new(),
             policies: BTreeMap::new(),
             attachments: BTreeMap::new(),
         };
-        let mut users: BTreeMap<String, UserRecord> = BTreeMap::new();
+        let mut read = Read::default();
         for ((table, key), row) in &rows {
-            let name = table.as_str();
-            match table {
-                IdentityTable::AccessKeys => {
-                    let record: AccessKeyRecord = integrity.check(name, key, row)?;
-                    let entry = before
-                        .and_then(|d| d.keys.get(key))
-                        .filter(|entry| entry.record == record)
-                        .map_or_else(|| Arc::new(KeyEntry { record, signing: OnceLock::new() }), Arc::clone);
-                    directory.keys.insert(key.clone(), entry);
-                }
-                IdentityTable::Attachments => {
-                    directory.attachments.insert(key.clone(), integrity.check(name, key, row)?);
-                }
-                IdentityTable::Policies => {
-                    directory.policies.insert(key.clone(), integrity.check(name, key, row)?);
-                }
-                IdentityTable::Users => {
-                    users.insert(key.clone(), integrity.check(name, key, row)?);
-                }
-            }
+            directory.take(&mut read, integrity, (*table, key), row, before)?;
         }
         directory.rows = rows;
-        let compiled = directory.compile()?;
-        for (key, record) in users {
-            let attached = directory.attachments.values().filter(|a| folded(a.user.as_str()) == key);
-            let policies: Vec<Attached> = attached
-                .filter_map(|a| compiled.get(&(a.kind, folded(a.policy.as_str()))).cloned())
-                .collect();
+        directory.join(account, read)?;
+        Ok(directory)
+    }
+
+    fn take(
+        &mut self,
+        read: &mut Read,
+        integrity: &Integrity,
+        (table, key): (IdentityTable, &str),
+        row: &Guarded,
+        before: Option<&Self>,
+    ) -> Result<(), RowAltered> {
+        let (name, owned) = (table.as_str(), key.to_owned());
+        match table {
+            IdentityTable::AccessKeys => {
+                let record: AccessKeyRecord = integrity.check(name, key, row)?;
+                let entry = before
+                    .and_then(|d| d.keys.get(key))
+                    .filter(|entry| entry.record == record)
+                    .map_or_else(|| Arc::new(KeyEntry { record, signing: OnceLock::new() }), Arc::clone);
+                self.keys.insert(owned, entry);
+            }
+            IdentityTable::Attachments => {
+                self.attachments.insert(owned, integrity.check(name, key, row)?);
+            }
+            IdentityTable::Groups => {
+                self.groups.insert(owned, integrity.check(name, key, row)?);
+            }
+            IdentityTable::Members => {
+                self.members.insert(owned, integrity.check(name, key, row)?);
+            }
+            IdentityTable::Policies => {
+                self.policies.insert(owned, integrity.check(name, key, row)?);
+            }
+            IdentityTable::Roles => {
+                read.roles.insert(owned, integrity.check(name, key, row)?);
+            }
+            IdentityTable::Users => {
+                read.users.insert(owned, integrity.check(name, key, row)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives users and roles the policies that are theirs.
+    fn join(&mut self, account: &AccountId, read: Read) -> Result<(), DirectoryError> {
+        let compiled = self.compile()?;
+        let mut held: BTreeMap<String, Vec<Attached>> = BTreeMap::new();
+        for attachment in self.attachments.values() {
+            if let Some(policy) = compiled.get(&(attachment.kind, folded(attachment.policy.as_str()))) {
+                held.entry(holder_key(&attachment.holder)).or_default().push(policy.clone());
+            }
+        }
+        let of = |holder: &Holder| held.get(&holder_key(holder)).map_or(&[][..], Vec::as_slice);
+        let mut groups_of: BTreeMap<String, Vec<&GroupName>> = BTreeMap::new();
+        for member in self.members.values() {
+            groups_of.entry(folded(member.user.as_str())).or_default().push(&member.group);
+        }
+        for (key, record) in read.users {
+            let own = of(&Holder::User(record.name.clone())).iter();
+            let groups = groups_of.get(&key).map_or(&[][..], Vec::as_slice);
+            let shared = groups.iter().flat_map(|group| of(&Holder::Group((*group).clone())));
+            let policies = PolicySet::identity(own.chain(shared).cloned());
             let principal =
                 Principal::User { account: account.as_str().into(), name: record.name.as_str().into() };
             let entry = UserEntry {
@@ -158,25 +197,32 @@ impl Directory {
                 arn: Arc::from(principal.condition_arn()),
                 record,
                 principal: Arc::new(principal),
-                policies: Arc::new(PolicySet::identity(policies)),
+                policies: Arc::new(policies),
             };
-            directory.users.insert(key, entry);
+            self.users.insert(key, entry);
         }
-        Ok(directory)
+        for (key, record) in read.roles {
+            Policy::parse(PolicyKind::Trust, &record.trust)
+                .map_err(|source| DirectoryError::Policy { name: record.name.to_string(), source })?;
+            self.roles.insert(key, record);
+        }
+        Ok(())
     }
 
     fn compile(&self) -> Result<BTreeMap<(PolicyType, String), Attached>, DirectoryError> {
-        let custom = self
-            .policies
+        let custom = self.policies.iter().map(|(key, p)| {
+            let version = PolicyVersion::id_of(p.default_version);
+            (PolicyType::Custom, key.clone(), p.name.as_str(), p.document.as_str(), version)
+        });
+        let system = SYSTEM_POLICIES
             .iter()
-            .map(|(key, p)| (PolicyType::Custom, key.clone(), p.name.as_str(), p.document.as_str()));
-        let system = SYSTEM_POLICIES.iter().map(|p| (PolicyType::System, folded(p.name), p.name, p.document));
+            .map(|p| (PolicyType::System, folded(p.name), p.name, p.document, PolicyVersion::id_of(1)));
         custom
             .chain(system)
-            .map(|(kind, key, name, document)| {
+            .map(|(kind, key, name, document, version)| {
                 let policy = Policy::parse(PolicyKind::Identity, document)
                     .map_err(|source| DirectoryError::Policy { name: name.to_owned(), source })?;
-                Ok(((kind, key), Attached::new(name, Arc::new(policy))))
+                Ok(((kind, key), Attached::new(name, Arc::new(policy)).at_version(version)))
             })
             .collect()
     }
@@ -192,6 +238,52 @@ impl Directory {
         self.users.get(&folded(name.as_str())).map(|u| &u.record)
     }
 
+    /// The groups, by name.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupRecord> {
+        self.groups.values()
+    }
+
+    /// The group of that name, whatever the case of its letters.
+    #[must_use]
+    pub fn group(&self, name: &GroupName) -> Option<&GroupRecord> {
+        self.groups.get(&folded(name.as_str()))
+    }
+
+    /// The members of a group, by name.
+    #[must_use]
+    pub fn members(&self, group: &GroupName) -> Vec<&Membership> {
+        let group = folded(group.as_str());
+        self.members.values().filter(|m| folded(m.group.as_str()) == group).collect()
+    }
+
+    /// The groups that a user is in, by name.
+    #[must_use]
+    pub fn memberships(&self, user: &UserName) -> Vec<&Membership> {
+        let user = folded(user.as_str());
+        self.members.values().filter(|m| folded(m.user.as_str()) == user).collect()
+    }
+
+    /// The roles, by name.
+    pub fn roles(&self) -> impl Iterator<Item = &RoleRecord> {
+        self.roles.values()
+    }
+
+    /// The role of that name, whatever the case of its letters.
+    #[must_use]
+    pub fn role(&self, name: &RoleName) -> Option<&RoleRecord> {
+        self.roles.get(&folded(name.as_str()))
+    }
+
+    /// Whether there is such a user, group or role.
+    #[must_use]
+    pub fn has(&self, holder: &Holder) -> bool {
+        match holder {
+            Holder::User(name) => self.user(name).is_some(),
+            Holder::Group(name) => self.group(name).is_some(),
+            Holder::Role(name) => self.role(name).is_some(),
+        }
+    }
+
     /// The access keys of a user, oldest first.
     #[must_use]
     pub fn access_keys(&self, user: &UserName) -> Vec<&AccessKeyRecord> {
@@ -200,73 +292,6 @@ impl Directory {
             self.keys.values().map(|k| &k.record).filter(|k| folded(k.user.as_str()) == user).collect();
         keys.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         keys
-    }
-
-    /// The policies of one kind, or of both, by name.
-    #[must_use]
-    pub fn policies(&self, kind: Option<PolicyType>) -> Vec<PolicyView> {
-        let custom = self.policies.values().map(|p| self.view(p));
-        let system = SYSTEM_POLICIES.iter().filter_map(|p| self.system(p));
-        let mut all: Vec<_> = custom.chain(system).filter(|p| kind.is_none_or(|k| k == p.kind)).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
-    }
-
-    /// The policy of that kind and name.
-    #[must_use]
-    pub fn policy(&self, kind: PolicyType, name: &PolicyName) -> Option<PolicyView> {
-        match kind {
-            PolicyType::Custom => self.policies.get(&folded(name.as_str())).map(|p| self.view(p)),
-            PolicyType::System => SYSTEM_POLICIES
-                .iter()
-                .find(|p| p.name.eq_ignore_ascii_case(name.as_str()))
-                .and_then(|p| self.system(p)),
-        }
-    }
-
-    /// The policies attached to a user, in the order of their names.
-    #[must_use]
-    pub fn attached(&self, user: &UserName) -> Vec<AttachedPolicy> {
-        let user = folded(user.as_str());
-        self.attachments
-            .values()
-            .filter(|a| folded(a.user.as_str()) == user)
-            .filter_map(|a| {
-                Some(AttachedPolicy { policy: self.policy(a.kind, &a.policy)?, attached: a.attached })
-            })
-            .collect()
-    }
-
-    fn count(&self, kind: PolicyType, name: &str) -> usize {
-        self.attachments
-            .values()
-            .filter(|a| a.kind == kind && a.policy.as_str().eq_ignore_ascii_case(name))
-            .count()
-    }
-
-    fn view(&self, policy: &PolicyRecord) -> PolicyView {
-        PolicyView {
-            name: policy.name.clone(),
-            kind: PolicyType::Custom,
-            description: policy.description.clone(),
-            document: policy.document.clone(),
-            created: policy.created,
-            updated: policy.updated,
-            attachments: self.count(PolicyType::Custom, policy.name.as_str()),
-        }
-    }
-
-    fn system(&self, policy: &super::system_policies::SystemPolicy) -> Option<PolicyView> {
-        let epoch = Timestamp::from_millis(0);
-        Some(PolicyView {
-            name: PolicyName::parse(policy.name).ok()?,
-            kind: PolicyType::System,
-            description: policy.description.to_owned(),
-            document: policy.document.to_owned(),
-            created: epoch,
-            updated: epoch,
-            attachments: self.count(PolicyType::System, policy.name),
-        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who signed a request: users, their access keys, and the policies attached to them.
+//! Who signed a request: users, their groups and access keys, roles, and the
+//! policies attached to them.
 //!
 //! The whole directory lies in memory as one immutable snapshot, replaced when
 //! a change has been committed. Its rows carry MACs, and the set of them a
@@ -8,6 +9,8 @@ mod administration;
 mod authenticate;
 mod directory;
 mod nonces;
+mod policy_view;
+mod service_roles;
 mod system_policies;
 
 use std::sync::Arc;
@@ -15,14 +18,16 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use crate::model::{AccountId, Binding, Clock, RegionId};
+use crate::model::{AccountId, Binding, Clock, RegionId, RoleName};
 use crate::rpc::signature::SigningKey;
 use crate::seal::{Integrity, RowAltered, SealError, Sealer};
 use crate::store::{Store, StoreError};
 
-pub use administration::{IdentityError, NewAccessKey};
+pub use administration::{IdentityError, NewAccessKey, NewUser, RoleChange, UserChange, WhenFull};
 pub use authenticate::{AuthError, Caller};
-pub use directory::{AttachedPolicy, Directory, PolicyView};
+pub use directory::Directory;
+pub use policy_view::{AttachedPolicy, PolicyView};
+pub use service_roles::{SERVICE_ROLES, ServiceRole};
 pub use system_policies::SYSTEM_POLICIES;
 
 use nonces::Nonces;
@@ -104,6 +109,12 @@ impl Identities {
     #[must_use]
     pub fn directory(&self) -> Arc<Directory> {
         self.directory.load_full()
+    }
+
+    /// The ARN of a role as principals are named, in lower case (ram.md section 3.3).
+    #[must_use]
+    pub fn role_arn(&self, role: &RoleName) -> String {
+        format!("acs:ram::{}:role/{}", self.account, role.as_str().to_ascii_lowercase())
     }
 
     fn key_binding<'a>(&'a self, access_key_id: &'a str) -> Binding<'a> {

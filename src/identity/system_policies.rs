@@ -12,11 +12,21 @@ pub struct SystemPolicy {
 }
 
 /// The system policies, in the order of their names.
-pub const SYSTEM_POLICIES: [SystemPolicy; 5] = [
+pub const SYSTEM_POLICIES: [SystemPolicy; 9] = [
     SystemPolicy {
         name: "AdministratorAccess",
         description: "Everything on everything.",
         document: r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#,
+    },
+    SystemPolicy {
+        name: "AliyunKMSCryptoAdminAccess",
+        description: "Everything on keys and aliases.",
+        document: r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":["acs:kms:*:*:key*","acs:kms:*:*:alias*"]},{"Effect":"Allow","Action":["ecs:TagResources","ecs:UntagResources","ecs:ListTagResources"],"Resource":["acs:kms:*:*:key/*","acs:kms:*:*:secret/*"]}]}"#,
+    },
+    SystemPolicy {
+        name: "AliyunKMSCryptoUserAccess",
+        description: "Encryption, decryption and signatures with all keys.",
+        document: r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":["kms:Encrypt","kms:Decrypt","kms:GenerateDataKey","kms:GenerateDataKeyWithoutPlaintext","kms:AsymmetricDecrypt","kms:AsymmetricEncrypt","kms:AsymmetricSign","kms:AsymmetricVerify","kms:GetPublicKey"],"Resource":"*"}]}"#,
     },
     SystemPolicy {
         name: "AliyunKMSFullAccess",
@@ -37,5 +47,15 @@ pub const SYSTEM_POLICIES: [SystemPolicy; 5] = [
         name: "AliyunKMSSecretUserAccess",
         description: "The values of all secrets that need no key of a user.",
         document: r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:GetSecretValue","Resource":"*"},{"Effect":"Allow","Action":["kms:DescribeSecret","kms:ListSecretVersionIds"],"Resource":"*"}]}"#,
+    },
+    SystemPolicy {
+        name: "AliyunSTSAssumeRoleAccess",
+        description: "Taking on every role that lets the caller.",
+        document: r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}"#,
+    },
+    SystemPolicy {
+        name: "AliyunServiceRolePolicyForKMSSecretsManagerForECS",
+        description: "What the rotation of secrets of ECS instances needs.",
+        document: r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":["ecs:DescribeInstances","ecs:InvokeCommand","ecs:DescribeInvocationResults"],"Resource":["acs:ecs:*:*:instance/*","acs:ecs:*:*:command/cmd-ACS-KMS-RotateECSSecret*"]},{"Effect":"Allow","Action":["kms:ListSecretVersionIds","kms:GetSecretValue","kms:DescribeSecret","kms:PutSecretValue","kms:UpdateSecretVersionStage"],"Resource":"acs:kms:*:*:secret/acs/ecs/*"},{"Effect":"Allow","Action":["kms:GenerateDataKey","kms:Decrypt"],"Resource":"acs:kms:*:*:key/*"},{"Effect":"Allow","Action":"ram:DeleteServiceLinkedRole","Resource":"*","Condition":{"StringEquals":{"ram:ServiceName":"secretsmanager-ecs.kms.aliyuncs.com"}}}]}"#,
     },
 ];

@@ -140,6 +140,16 @@ identifier!(
     |t| made_of(t, 1, 128, "-")
 );
 identifier!(
+    /// Name of a RAM group (ram.md section 3.3): 1 to 64 of `a-z A-Z 0-9 . - _`.
+    GroupName, "GroupName", "1 to 64 of A-Z a-z 0-9 . - _",
+    |t| made_of(t, 1, 64, ".-_")
+);
+identifier!(
+    /// Name of a RAM role (ram.md section 3.3): 1 to 64 of `a-z A-Z 0-9 . -`.
+    RoleName, "RoleName", "1 to 64 of A-Z a-z 0-9 . -",
+    |t| made_of(t, 1, 64, ".-")
+);
+identifier!(
     /// Id of an access key, such as `LTAI…`.
     AccessKeyId, "AccessKeyId", "1 to 128 of A-Z a-z 0-9 . - _",
     |t| made_of(t, 1, 128, ".-_")

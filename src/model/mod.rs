@@ -18,7 +18,8 @@ mod sealed;
 mod secret;
 
 pub use access::{
-    AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, PolicyRecord, PolicyType, UserRecord,
+    AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, GroupRecord, Holder, Membership,
+    PolicyRecord, PolicyType, PolicyVersion, RoleDeletion, RoleRecord, UserRecord,
 };
 pub use chain::error_chain;
 pub use ciphertext::{Ciphertext, NoCiphertext};
@@ -27,8 +28,9 @@ pub use event::{EventName, FailureInfo, RotationEvent};
 pub use filter::SecretFilter;
 pub use guarded::Guarded;
 pub use ids::{
-    AccessKeyId, AccountId, AliasName, Arn, CampaignId, InstanceId, InvalidId, KeyId, KeyVersionId, OsUser,
-    PolicyName, RegionId, RequestId, RotationId, SecretId, SecretName, UserName, VersionId,
+    AccessKeyId, AccountId, AliasName, Arn, CampaignId, GroupName, InstanceId, InvalidId, KeyId,
+    KeyVersionId, OsUser, PolicyName, RegionId, RequestId, RoleName, RotationId, SecretId, SecretName,
+    UserName, VersionId,
 };
 pub use interval::{InvalidInterval, RotationInterval};
 pub use sealed::{Binding, Recipient, Sealed, SealedFormatError};

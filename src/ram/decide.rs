@@ -52,6 +52,8 @@ pub struct Match {
     /// The name of its policy. Trust and resource policies have none: they
     /// belong to the resource.
     pub policy: Option<Arc<str>>,
+    /// Which version of the policy that is, where policies have versions.
+    pub version: Option<Arc<str>>,
     /// Its place in the policy, from 0; none for [`Layer::Root`].
     pub statement: Option<usize>,
     /// Its `Sid`, if it has one.
@@ -122,7 +124,7 @@ pub fn decide(policies: &PolicySet, resource_policy: Option<&Policy>, request: &
         }
         Principal::Root { .. } if own => {
             return Decision::Allow {
-                by: Match { layer: Layer::Root, policy: None, statement: None, sid: None },
+                by: Match { layer: Layer::Root, policy: None, version: None, statement: None, sid: None },
             };
         }
         // They have no policies of their own, so that the role's decides alone.
@@ -171,7 +173,13 @@ fn judge_resource(policy: Option<&Policy>, assumes: bool, subject: &Subject<'_>)
     let find = |effect| {
         let mut all = statements.iter().enumerate();
         let (number, statement) = all.find(|(_, s)| s.effect == effect && s.applies(subject))?;
-        Some(Match { layer, policy: None, statement: Some(number), sid: statement.sid.clone() })
+        Some(Match {
+            layer,
+            policy: None,
+            version: None,
+            statement: Some(number),
+            sid: statement.sid.clone(),
+        })
     };
     match find(Effect::Deny) {
         Some(by) => Decision::DenyExplicit { by },

@@ -13,6 +13,8 @@ use super::statement::{Effect, Statement, Subject};
 pub struct Attached {
     /// The name, for explanations and records.
     pub name: Arc<str>,
+    /// Which of its versions this is, if it has versions.
+    pub version: Option<Arc<str>>,
     /// The policy.
     pub policy: Arc<Policy>,
 }
@@ -21,7 +23,13 @@ impl Attached {
     /// The policy `policy`, known as `name`.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>, policy: Arc<Policy>) -> Self {
-        Self { name: name.into(), policy }
+        Self { name: name.into(), version: None, policy }
+    }
+
+    /// The same, known as this version of it.
+    #[must_use]
+    pub fn at_version(self, version: impl Into<Arc<str>>) -> Self {
+        Self { version: Some(version.into()), ..self }
     }
 }
 
@@ -77,11 +85,15 @@ impl PolicySet {
     }
 }
 
+/// A policy by its name and version.
+type Known = (Arc<str>, Option<Arc<str>>);
+
 /// Policies among which any deny wins over every allow (rule E1).
 #[derive(Debug)]
 pub(super) struct Pool {
     layer: Layer,
-    names: Box<[Arc<str>]>,
+    /// The policies' names and versions.
+    names: Box<[Known]>,
     /// The name of a damaged policy; with one, the pool decides nothing else.
     broken: Option<Arc<str>>,
     denies: Index,
@@ -93,7 +105,7 @@ impl Pool {
         let mut names = Vec::new();
         let mut broken = None;
         let (mut denies, mut allows) = (IndexBuilder::default(), IndexBuilder::default());
-        for Attached { name, policy } in policies {
+        for Attached { name, version, policy } in policies {
             match policy.statements_as(kind) {
                 None => broken = Some(Arc::clone(&name)),
                 Some(statements) => {
@@ -111,7 +123,7 @@ impl Pool {
                     }
                 }
             }
-            names.push(name);
+            names.push((name, version));
         }
         Self { layer, names: names.into(), broken, denies: denies.finish(), allows: allows.finish() }
     }
@@ -130,9 +142,11 @@ impl Pool {
     }
 
     fn matched(&self, place: &Place) -> Match {
+        let (policy, version) = self.names.get(place.policy).cloned().unzip();
         Match {
             layer: self.layer,
-            policy: self.names.get(place.policy).cloned(),
+            policy,
+            version: version.flatten(),
             statement: Some(place.number),
             sid: place.statement.sid.clone(),
         }

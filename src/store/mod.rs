@@ -72,17 +72,31 @@ pub enum Counted {
 pub enum IdentityTable {
     /// Access keys, by id.
     AccessKeys,
-    /// Which policy is attached to whom, by `user/policy` in lower case.
+    /// Which policy is attached to whom, by `holder/kind/policy` in lower case.
     Attachments,
+    /// Groups, by name in lower case.
+    Groups,
+    /// Who is in which group, by `group/user` in lower case.
+    Members,
     /// Policies, by name in lower case.
     Policies,
+    /// Roles, by name in lower case.
+    Roles,
     /// Users, by name in lower case.
     Users,
 }
 
 impl IdentityTable {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::AccessKeys, Self::Attachments, Self::Policies, Self::Users];
+    pub const ALL: [Self; 7] = [
+        Self::AccessKeys,
+        Self::Attachments,
+        Self::Groups,
+        Self::Members,
+        Self::Policies,
+        Self::Roles,
+        Self::Users,
+    ];
 
     /// The table's name, which its rows' MACs cover.
     #[must_use]
@@ -90,7 +104,10 @@ impl IdentityTable {
         match self {
             Self::AccessKeys => "access_keys",
             Self::Attachments => "attachments",
+            Self::Groups => "user_groups",
+            Self::Members => "group_members",
             Self::Policies => "policies",
+            Self::Roles => "roles",
             Self::Users => "users",
         }
     }

@@ -8,9 +8,10 @@ use strongroom::api::describe::{self, Parameter};
 use strongroom::audit::EventAccess;
 
 use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, policy};
+use crate::ram_calls;
 
 /// Parameters that sound calls have though they are not required.
-const BESIDES: [(&str, &str); 9] = [
+const BESIDES: [(&str, &str); 12] = [
     ("CreateAccessKey", "UserName"),
     ("DeleteAccessKey", "UserName"),
     ("ListAccessKeys", "UserName"),
@@ -18,8 +19,11 @@ const BESIDES: [(&str, &str); 9] = [
     ("SetDeletionProtection", "KeyId"),
     ("StartRotationCampaign", "NamePrefix"),
     ("UpdateAccessKey", "UserName"),
+    ("UpdateGroup", "NewComments"),
+    ("UpdateRole", "NewDescription"),
     ("UpdateSecret", "Description"),
     ("UpdateSecretVersionStage", "MoveToVersion"),
+    ("UpdateUser", "NewComments"),
 ];
 
 /// A call of the action that is in order: all that it requires, as the examples
@@ -38,6 +42,9 @@ fn sound_value(action: &str, parameter: &Parameter) -> String {
         // Turned on it would need an interval.
         "EnableAutomaticRotation" => "false".to_owned(),
         "Plaintext" => BASE64.encode(b"Marker-Value"),
+        "GroupName" => format!("g-{action}"),
+        "RoleName" if action == "DeleteServiceLinkedRole" => ram_calls::ECS_ROLE.to_owned(),
+        "RoleName" => format!("r-{action}"),
         "PolicyName" => format!("p-{action}"),
         "SecretData" => "Marker-Value".to_owned(),
         "SecretName" => format!("s/{action}"),
@@ -103,19 +110,8 @@ async fn prepare(admin: &Client, row: &Row, call: &mut [(String, String)]) {
             admin.ok("DeleteSecret", &[("SecretName", &name)]).await;
         }
     }
-    if let Some(name) = of("PolicyName").filter(|_| action != "CreatePolicy") {
-        let document = policy("Allow", &["kms:*"], &["*"]);
-        admin.ok("CreatePolicy", &[("PolicyName", &name), ("PolicyDocument", &document)]).await;
-    }
-    if let Some(name) = of("UserName").filter(|_| action != "CreateUser") {
-        admin.ok("CreateUser", &[("UserName", &name)]).await;
-        if action == "DetachPolicyFromUser" {
-            admin.ok("AttachPolicyToUser", &borrowed(call)).await;
-        }
-        if let Some((_, id)) = call.iter_mut().find(|(n, _)| *n == "UserAccessKeyId") {
-            let made = admin.ok("CreateAccessKey", &[("UserName", &name)]).await;
-            *id = made["AccessKey"]["AccessKeyId"].as_str().unwrap().to_owned();
-        }
+    if row.spec.service != Service::Kms {
+        ram_calls::prepare(admin, action, call).await;
     }
 }
 
@@ -256,7 +252,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 
 /// The same call for things that there are not.
 fn missing_resource(call: &[(String, String)]) -> Vec<(String, String)> {
-    let names = ["SecretName", "UserName", "PolicyName", "AliasName"];
+    let names = ["SecretName", "UserName", "GroupName", "PolicyName", "RoleName", "AliasName"];
     call.iter()
         .map(|(n, v)| match n.as_str() {
             "SecretsList" => (n.clone(), v.replace("\"}", "-missing\"}")),

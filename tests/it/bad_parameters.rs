@@ -66,6 +66,15 @@ const SECRET_POLICY: &[&str] = &[
     r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"},"Condition":{"NoSuch":{"a:b":"c"}}}]}"#,
     r#"{"Version":"1","Statement":[{"Sid":"a*","Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"}}]}"#,
 ];
+/// Trust policies that no role can have.
+const TRUST: &[&str] = &[
+    "",
+    "{}",
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole"}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Principal":{"RAM":"acs:ram::1:root"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":"*"}}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"RAM":"acs:ram::1:root"},"Resource":"*"}]}"#,
+];
 const FILTERS: &[&str] = &[
     "{}",
     "[1]",
@@ -132,7 +141,12 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         ("CreateSecret", "EnableAutomaticRotation") => &["true"],
         (_, "Tags") => TAGS,
         (_, "PolicyDocument") => DOCUMENT,
-        ("DeletePolicy", "CascadingDelete") => &["true"],
+        ("SetAccountAlias", "AccountAlias") => &["Abc", "-abc", "abc-", "a--b", "a_b", "名前前"],
+        ("DeletePolicyVersion" | "GetPolicyVersion" | "SetDefaultPolicyVersion", "VersionId") => {
+            &["", "1", "v", "v0", "v01", "V1", "v-1", "v1 ", "v9999999999"]
+        }
+        (_, "AssumeRolePolicyDocument" | "NewAssumeRolePolicyDocument") => TRUST,
+        (_, "CustomSuffix") => &["x"],
         (_, "ResourceGroupId") => &["rg-1"],
         (_, "Recipient") => &["{}"],
         ("PutSecretValue", "VersionStages") => &["[]", "{}", r#"["ACSPrevious"]"#, r#"["a b"]"#, "[1]"],

@@ -14,12 +14,13 @@ use tempfile::TempDir;
 use crate::store::{guarded, open, put_secret, secret};
 
 /// The files of the schema, in order.
-const SCHEMA: [&str; 5] = [
+const SCHEMA: [&str; 6] = [
     include_str!("../../schema/sqlite/0001_base.sql"),
     include_str!("../../schema/sqlite/0002_campaigns.sql"),
     include_str!("../../schema/sqlite/0003_events.sql"),
     include_str!("../../schema/sqlite/0004_keys.sql"),
     include_str!("../../schema/sqlite/0005_lists.sql"),
+    include_str!("../../schema/sqlite/0006_groups_roles.sql"),
 ];
 
 /// A database of the schema with that number.

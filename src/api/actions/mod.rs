@@ -24,9 +24,7 @@ mod list_secret_rotations;
 mod list_secret_version_ids;
 mod list_secrets;
 mod put_secret_value;
-mod ram_keys;
-mod ram_policies;
-mod ram_users;
+mod ram;
 mod restore_secret;
 mod rotate_secret;
 mod secret_policies;
@@ -277,6 +275,11 @@ pub trait Action: Sized + Send + Sync + 'static {
         &[]
     }
 
+    /// Further condition keys that the call gives values to.
+    fn conditions(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
+    }
+
     /// Does it.
     fn run(
         self,
@@ -305,71 +308,107 @@ const fn row<A: Action>() -> Row {
 
 /// Every action there is.
 pub static TABLE: &[Row] = &[
-    row::<ram_policies::AttachPolicyToUser>(),
+    row::<ram::members::AddUserToGroup>(),
+    row::<ram::attachments::AttachPolicyToGroup>(),
+    row::<ram::attachments::AttachPolicyToRole>(),
+    row::<ram::attachments::AttachPolicyToUser>(),
     row::<batch_get_secret_value::BatchGetSecretValue>(),
     row::<keys::CancelKeyDeletion>(),
     row::<campaigns::CancelRotationCampaign>(),
-    row::<ram_keys::CreateAccessKey>(),
+    row::<ram::alias::ClearAccountAlias>(),
+    row::<ram::keys::CreateAccessKey>(),
     row::<keys::CreateAlias>(),
+    row::<ram::groups::CreateGroup>(),
     row::<keys::CreateKey>(),
     row::<keys::CreateKeyVersion>(),
-    row::<ram_policies::CreatePolicy>(),
+    row::<ram::policies::CreatePolicy>(),
+    row::<ram::versions::CreatePolicyVersion>(),
+    row::<ram::roles::CreateRole>(),
     row::<create_secret::CreateSecret>(),
-    row::<ram_users::CreateUser>(),
+    row::<ram::service_roles::CreateServiceLinkedRole>(),
+    row::<ram::users::CreateUser>(),
     row::<keys::Decrypt>(),
-    row::<ram_keys::DeleteAccessKey>(),
+    row::<ram::keys::DeleteAccessKey>(),
     row::<keys::DeleteAlias>(),
-    row::<ram_policies::DeletePolicy>(),
+    row::<ram::groups::DeleteGroup>(),
+    row::<ram::policies::DeletePolicy>(),
+    row::<ram::versions::DeletePolicyVersion>(),
+    row::<ram::roles::DeleteRole>(),
     row::<delete_secret::DeleteSecret>(),
-    row::<ram_users::DeleteUser>(),
+    row::<ram::service_roles::DeleteServiceLinkedRole>(),
+    row::<ram::users::DeleteUser>(),
     row::<keys::DescribeAccountKmsStatus>(),
     row::<keys::DescribeKey>(),
     row::<keys::DescribeKeyVersion>(),
     row::<keys::DescribeRegions>(),
     row::<campaigns::DescribeRotationCampaign>(),
     row::<describe_secret::DescribeSecret>(),
-    row::<ram_policies::DetachPolicyFromUser>(),
+    row::<ram::attachments::DetachPolicyFromGroup>(),
+    row::<ram::attachments::DetachPolicyFromRole>(),
+    row::<ram::attachments::DetachPolicyFromUser>(),
     row::<keys::DisableKey>(),
     row::<keys::EnableKey>(),
     row::<keys::Encrypt>(),
     row::<keys::GenerateDataKey>(),
     row::<keys::GenerateDataKeyWithoutPlaintext>(),
-    row::<ram_policies::GetPolicy>(),
+    row::<ram::alias::GetAccountAlias>(),
+    row::<ram::groups::GetGroup>(),
+    row::<ram::policies::GetPolicy>(),
+    row::<ram::versions::GetPolicyVersion>(),
     row::<get_random_password::GetRandomPassword>(),
+    row::<ram::roles::GetRole>(),
     row::<secret_policies::GetSecretPolicy>(),
     row::<get_secret_value::GetSecretValue>(),
+    row::<ram::service_roles::GetServiceLinkedRoleDeletionStatus>(),
+    row::<ram::service_roles::GetServiceLinkedRoleTemplate>(),
+    row::<ram::users::GetUser>(),
     row::<give_up_secret_rotation::GiveUpSecretRotation>(),
-    row::<ram_keys::ListAccessKeys>(),
+    row::<ram::keys::ListAccessKeys>(),
     row::<keys::ListAliases>(),
     row::<keys::ListAliasesByKeyId>(),
+    row::<ram::attachments::ListEntitiesForPolicy>(),
+    row::<ram::groups::ListGroups>(),
+    row::<ram::members::ListGroupsForUser>(),
     row::<keys::ListKeyVersions>(),
     row::<keys::ListKeys>(),
     row::<keys::ListKmsInstances>(),
-    row::<ram_policies::ListPolicies>(),
-    row::<ram_policies::ListPoliciesForUser>(),
+    row::<ram::policies::ListPolicies>(),
+    row::<ram::attachments::ListPoliciesForGroup>(),
+    row::<ram::attachments::ListPoliciesForRole>(),
+    row::<ram::attachments::ListPoliciesForUser>(),
+    row::<ram::versions::ListPolicyVersions>(),
+    row::<ram::roles::ListRoles>(),
     row::<campaigns::ListRotationCampaigns>(),
     row::<list_rotation_events::ListRotationEvents>(),
     row::<list_secret_rotations::ListSecretRotations>(),
     row::<list_secret_version_ids::ListSecretVersionIds>(),
     row::<list_secrets::ListSecrets>(),
-    row::<ram_users::ListUsers>(),
+    row::<ram::users::ListUsers>(),
+    row::<ram::members::ListUsersForGroup>(),
     row::<campaigns::PauseRotationCampaign>(),
     row::<campaign_plan::PlanRotationCampaign>(),
     row::<put_secret_value::PutSecretValue>(),
+    row::<ram::members::RemoveUserFromGroup>(),
     row::<restore_secret::RestoreSecret>(),
     row::<campaigns::ResumeRotationCampaign>(),
     row::<rotate_secret::RotateSecret>(),
     row::<keys::ScheduleKeyDeletion>(),
+    row::<ram::alias::SetAccountAlias>(),
+    row::<ram::versions::SetDefaultPolicyVersion>(),
     row::<keys::SetDeletionProtection>(),
     row::<secret_policies::SetSecretPolicy>(),
     row::<campaign_plan::StartRotationCampaign>(),
-    row::<ram_keys::UpdateAccessKey>(),
+    row::<ram::keys::UpdateAccessKey>(),
     row::<keys::UpdateAlias>(),
+    row::<ram::groups::UpdateGroup>(),
     row::<keys::UpdateKeyDescription>(),
+    row::<ram::policies::UpdatePolicyDescription>(),
+    row::<ram::roles::UpdateRole>(),
     row::<keys::UpdateRotationPolicy>(),
     row::<update_secret::UpdateSecret>(),
     row::<update_secret_rotation_policy::UpdateSecretRotationPolicy>(),
     row::<update_secret_version_stage::UpdateSecretVersionStage>(),
+    row::<ram::users::UpdateUser>(),
 ];
 
 /// The row of an action in a version of an API.

@@ -113,6 +113,24 @@ const SELECTED_AT_ONCE: u32 = 500;
 /// Keys of a request at most: fixed ones and tags.
 const FIXED_KEYS: usize = 6;
 
+/// What a call is about, as far as decisions depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Matter<'a> {
+    /// The secret.
+    pub(super) about: Option<&'a SecretName>,
+    /// The tags that the call would set.
+    pub(super) request_tags: &'a [Tag],
+    /// Further condition keys that the call gives values to.
+    pub(super) conditions: &'a [(&'static str, &'a str)],
+}
+
+impl<'a> Matter<'a> {
+    /// A secret and nothing else.
+    const fn of(secret: &'a SecretName) -> Self {
+        Self { about: Some(secret), request_tags: &[], conditions: &[] }
+    }
+}
+
 impl Gate {
     /// Asks the caller's policies, and that of the secret which the questions
     /// are about. The condition keys are those of ram.md section 1.6 that this
@@ -122,10 +140,10 @@ impl Gate {
         &self,
         call: &Call,
         caller: &Caller,
-        about: Option<&SecretName>,
-        request_tags: &[Tag],
+        matter: &Matter<'_>,
         questions: &[Question],
     ) -> Decided {
+        let &Matter { about, request_tags, conditions } = matter;
         // What cannot be found has neither tags nor a policy; that it is missing
         // is told only to callers whose policies allow the action.
         let (secret, unknown) = match about {
@@ -154,7 +172,8 @@ impl Gate {
         let own = policy.and(about).map(|name| Arn::secret(&self.scope.region, &self.scope.account, name));
         let circumstances = Circumstances::of(call);
         let ask = |tags: &[Tag], with_tags: bool, policy: Option<&Policy>| -> Vec<(Question, Decision)> {
-            let entries = circumstances.entries(caller, tags, request_tags);
+            let mut entries = circumstances.entries(caller, tags, request_tags);
+            entries.extend(conditions.iter().map(|(key, value)| Entry::new(key, Value::Text(value))));
             let context = Context::new(&entries);
             let decided = questions.iter().map(|(question, key)| {
                 let policy = policy.filter(|_| own.as_ref() == Some(&question.resource));
@@ -202,7 +221,7 @@ impl Gate {
         for item in items {
             let refusal = match &item.secret {
                 Some(name) => {
-                    let decided = self.decide(call, caller, Some(name), &[], &item.questions).await;
+                    let decided = self.decide(call, caller, &Matter::of(name), &item.questions).await;
                     let refusal = decided.refusal(service, caller, &self.scope);
                     all.checks.extend(decided.checks);
                     refusal

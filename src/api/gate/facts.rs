@@ -252,7 +252,7 @@ impl<'a> Facts<'a> {
             // stand in the place of a name.
             match spec.description.parameter(name).map(|p| p.audit) {
                 Some(Audit::Clear)
-                    if self.caller.is_some() && matches!(name, "Policy" | "PolicyDocument") =>
+                    if self.caller.is_some() && (name == "Policy" || name.ends_with("PolicyDocument")) =>
                 {
                     out.document(name, value);
                 }
@@ -303,7 +303,7 @@ impl<'a> Facts<'a> {
             decision: recorded(decision),
             layer: Some(layer_name(layer)),
             policy_name: by.and_then(|b| b.policy.as_deref()),
-            policy_version: None,
+            policy_version: by.and_then(|b| b.version.as_deref()),
             statement_index: by.and_then(|b| b.statement),
             policy_set_version: Some(decided.set_version),
             checks: &store.checks,

@@ -29,6 +29,7 @@ use crate::rpc::signature::{Claim, Received, Rules};
 pub use decision::Circumstances;
 pub use throttle::{Class, Rates};
 
+use decision::Matter;
 use facts::Facts;
 use ration::Ration;
 use throttle::Throttle;
@@ -208,8 +209,12 @@ impl Gate {
         let questions = action.questions(&asking);
         facts.items = &items;
         let (decided, refusal) = if items.is_empty() {
-            let (about, tags) = (action.secret(), action.request_tags());
-            let decided = self.decide(call, signed.caller, about, tags, &questions).await;
+            let matter = Matter {
+                about: action.secret(),
+                request_tags: action.request_tags(),
+                conditions: &action.conditions(),
+            };
+            let decided = self.decide(call, signed.caller, &matter, &questions).await;
             let refusal = decided.refusal(A::SPEC.service, signed.caller, &self.scope);
             (decided, refusal)
         } else {

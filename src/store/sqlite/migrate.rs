@@ -6,12 +6,13 @@ use super::unavailable;
 use crate::store::StoreError;
 
 /// The files of `schema/sqlite`, in order; the first is number 1.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../schema/sqlite/0001_base.sql"),
     include_str!("../../../schema/sqlite/0002_campaigns.sql"),
     include_str!("../../../schema/sqlite/0003_events.sql"),
     include_str!("../../../schema/sqlite/0004_keys.sql"),
     include_str!("../../../schema/sqlite/0005_lists.sql"),
+    include_str!("../../../schema/sqlite/0006_groups_roles.sql"),
 ];
 
 /// Brings the schema to the last number this program knows.

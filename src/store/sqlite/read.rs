@@ -151,13 +151,8 @@ pub(super) fn identities(
     connection: &Connection,
     table: IdentityTable,
 ) -> Result<Vec<(String, Guarded)>, StoreError> {
-    let sql = match table {
-        IdentityTable::AccessKeys => "SELECT key, body, mac FROM access_keys ORDER BY key",
-        IdentityTable::Attachments => "SELECT key, body, mac FROM attachments ORDER BY key",
-        IdentityTable::Policies => "SELECT key, body, mac FROM policies ORDER BY key",
-        IdentityTable::Users => "SELECT key, body, mac FROM users ORDER BY key",
-    };
-    let mut statement = connection.prepare_cached(sql).map_err(unavailable)?;
+    let sql = format!("SELECT key, body, mac FROM {} ORDER BY key", table.as_str());
+    let mut statement = connection.prepare_cached(&sql).map_err(unavailable)?;
     let rows = statement.query_map([], keyed).map_err(unavailable)?;
     rows.map(|row| row.map_err(unavailable)).collect()
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{keys, labels, names, unavailable};
 use crate::model::rotation::RotationRecord;
 use crate::model::{Guarded, KeyId, SecretRecord, VersionStage};
-use crate::store::{Change, Counted, IdentityTable, KEPT_ROTATIONS, StoreError};
+use crate::store::{Change, Counted, KEPT_ROTATIONS, StoreError};
 
 /// Jobs waiting at most; more wait in their callers.
 const QUEUE: usize = 1024;
@@ -127,13 +127,8 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
             one_row(execute(transaction, sql, params![name, row.body, row.mac])?)
         }
         Change::DropIdentity { table, key } => {
-            let sql = match table {
-                IdentityTable::AccessKeys => "DELETE FROM access_keys WHERE key = ?1",
-                IdentityTable::Attachments => "DELETE FROM attachments WHERE key = ?1",
-                IdentityTable::Policies => "DELETE FROM policies WHERE key = ?1",
-                IdentityTable::Users => "DELETE FROM users WHERE key = ?1",
-            };
-            one_row(execute(transaction, sql, params![key])?)
+            let sql = format!("DELETE FROM {} WHERE key = ?1", table.as_str());
+            one_row(execute(transaction, &sql, params![key])?)
         }
         Change::DropKeyRow { table, key } => keys::drop_row(transaction, *table, key),
         Change::DropSecret { id, expect } => {
@@ -189,27 +184,13 @@ fn apply(transaction: &mut Savepoint<'_>, change: &Change) -> Result<(), StoreEr
         Change::PutKeyRow { table, key, row, replace } => keys::put(transaction, *table, key, row, *replace),
         Change::RequireUnused { key } => keys::require_unused(transaction, key),
         Change::PutIdentity { table, key, row, replace } => {
-            let sql = match (table, replace) {
-                (IdentityTable::AccessKeys, false) => {
-                    "INSERT INTO access_keys (key, body, mac) VALUES (?1, ?2, ?3)"
-                }
-                (IdentityTable::Attachments, false) => {
-                    "INSERT INTO attachments (key, body, mac) VALUES (?1, ?2, ?3)"
-                }
-                (IdentityTable::Policies, false) => {
-                    "INSERT INTO policies (key, body, mac) VALUES (?1, ?2, ?3)"
-                }
-                (IdentityTable::Users, false) => "INSERT INTO users (key, body, mac) VALUES (?1, ?2, ?3)",
-                (IdentityTable::AccessKeys, true) => {
-                    "UPDATE access_keys SET body = ?2, mac = ?3 WHERE key = ?1"
-                }
-                (IdentityTable::Attachments, true) => {
-                    "UPDATE attachments SET body = ?2, mac = ?3 WHERE key = ?1"
-                }
-                (IdentityTable::Policies, true) => "UPDATE policies SET body = ?2, mac = ?3 WHERE key = ?1",
-                (IdentityTable::Users, true) => "UPDATE users SET body = ?2, mac = ?3 WHERE key = ?1",
+            let name = table.as_str();
+            let sql = if *replace {
+                format!("UPDATE {name} SET body = ?2, mac = ?3 WHERE key = ?1")
+            } else {
+                format!("INSERT INTO {name} (key, body, mac) VALUES (?1, ?2, ?3)")
             };
-            one_row(execute(transaction, sql, params![key, row.body, row.mac])?)
+            one_row(execute(transaction, &sql, params![key, row.body, row.mac])?)
         }
         Change::PutRotation { record, row, expect } => {
             let target = format!("{}/{}", record.instance, record.user);

@@ -318,6 +318,9 @@ impl Appliance {
             "attachments",
             "keys",
             "key_aliases",
+            "user_groups",
+            "group_members",
+            "roles",
         ];
         let mut rows = Vec::new();
         for table in tables {

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::ram_users::{Empty, user_name_or_self};
-use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
+use super::{Action, Asking, Done, Input, Question, Services, Spec, empty, spec, user_name_or_self};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::Access;
@@ -22,7 +21,7 @@ struct KeyBody<'a> {
 
 /// Makes an access key; its secret is in this answer and nowhere else.
 #[derive(Debug)]
-pub(super) struct CreateAccessKey {
+pub(in crate::api::actions) struct CreateAccessKey {
     user: Option<UserName>,
 }
 
@@ -66,7 +65,7 @@ impl Action for CreateAccessKey {
 
 /// The keys of a user, without secrets.
 #[derive(Debug)]
-pub(super) struct ListAccessKeys {
+pub(in crate::api::actions) struct ListAccessKeys {
     user: Option<UserName>,
 }
 
@@ -122,7 +121,7 @@ fn key_id(input: &Input<'_>) -> Result<AccessKeyId, ApiError> {
 
 /// Switches a key on or off.
 #[derive(Debug)]
-pub(super) struct UpdateAccessKey {
+pub(in crate::api::actions) struct UpdateAccessKey {
     user: Option<UserName>,
     key: AccessKeyId,
     status: AccessKeyStatus,
@@ -153,13 +152,13 @@ impl Action for UpdateAccessKey {
     ) -> Result<Done, ApiError> {
         let user = self.user.as_ref().unwrap_or(&caller.user);
         services.identities.update_access_key(access, user, &self.key, self.status).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
+        empty(request_id)
     }
 }
 
 /// Deletes a key.
 #[derive(Debug)]
-pub(super) struct DeleteAccessKey {
+pub(in crate::api::actions) struct DeleteAccessKey {
     user: Option<UserName>,
     key: AccessKeyId,
 }
@@ -184,6 +183,6 @@ impl Action for DeleteAccessKey {
     ) -> Result<Done, ApiError> {
         let user = self.user.as_ref().unwrap_or(&caller.user);
         services.identities.delete_access_key(access, user, &self.key).await?;
-        Ok(Done::answer(Answer::json(&Empty { request_id }, &[])?))
+        empty(request_id)
     }
 }
