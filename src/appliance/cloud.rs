@@ -96,7 +96,7 @@ pub async fn set_cloud_credentials(
 }
 
 /// The present credentials may be the very thing that is wrong: they are not looked at.
-async fn assemble_without_cloud(config: &Config) -> Result<super::parts::Parts, ApplianceError> {
+pub(super) async fn assemble_without_cloud(config: &Config) -> Result<super::parts::Parts, ApplianceError> {
     assemble(&Config { cloud: None, ..config.clone() }).await
 }
 

@@ -11,6 +11,7 @@ use crate::identity::{DirectoryError, IdentityError};
 use crate::keys::{KeyError, KeysError};
 use crate::seal::{RowAltered, SealError};
 use crate::store::StoreError;
+use crate::vault::VaultError;
 
 /// Why the appliance was not made, or does not run; each with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,9 @@ pub enum ApplianceError {
         #[source]
         source: io::Error,
     },
+    /// A secret could not be changed.
+    #[error("change the secret")]
+    Vault(#[from] VaultError),
     /// The client for the cloud could not be made.
     #[error("prepare the client for Cloud Assistant")]
     Cloud(#[source] crate::rpc::client::ClientError),

@@ -18,6 +18,7 @@ use crate::audit::AuditError;
 use crate::cloud_assistant::CommandError;
 use crate::cloud_assistant::install::InstallError;
 use crate::rpc::client::{CallError, ClientError};
+use crate::vault::VaultError;
 
 /// How a command ended; `docs/commands.md` lists the codes for users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,6 +194,7 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Appliance(ApplianceError::Hsm(HsmError::PinRefused { .. })) => Exit::PinRefused,
+            Self::Appliance(ApplianceError::Vault(VaultError::NotFound)) => Exit::NotFound,
             Self::Answer { .. } | Self::Appliance(_) => Exit::Refused,
             Self::Audit(_) => Exit::Unreachable,
             Self::Call { source, .. } => of_call(source),

@@ -58,23 +58,24 @@ struct Named {
 
 /// Runs one of the commands.
 pub(super) async fn run(args: SecretArgs, output: &mut Output) -> Result<(), CliError> {
-    let connection = Connection::open(&args.connection, Service::Kms)?;
+    // A command that works on the machine of the vault needs none.
+    let connection = || Connection::open(&args.connection, Service::Kms);
     match args.command {
-        SecretCommand::Create(args) => create::run(&args, &connection, output).await,
-        SecretCommand::Delete(args) => remove::delete(&args, &connection, output).await,
-        SecretCommand::Describe(args) => list::describe(&args, &connection, output).await,
-        SecretCommand::Get(args) => get::run(&args, &connection, output).await,
-        SecretCommand::List(args) => list::secrets(&args, &connection, output).await,
-        SecretCommand::Policy(args) => policy::run(&args, &connection, output).await,
-        SecretCommand::Put(args) => put::run(&args, &connection, output).await,
-        SecretCommand::RandomPassword(args) => put::random_password(&args, &connection, output).await,
-        SecretCommand::Restore(args) => remove::restore(&args, &connection, output).await,
-        SecretCommand::Rotate(args) => rotate::run(&args, &connection, output).await,
-        SecretCommand::RotationPolicy(args) => rotate::policy(&args, &connection, output).await,
-        SecretCommand::Rotations(args) => rotations::run(&args, &connection, output).await,
-        SecretCommand::Stage(args) => update::move_stage(&args, &connection, output).await,
-        SecretCommand::Update(args) => update::run(&args, &connection, output).await,
-        SecretCommand::Versions(args) => list::versions(&args, &connection, output).await,
+        SecretCommand::Create(args) => create::run(&args, &connection()?, output).await,
+        SecretCommand::Delete(args) => remove::delete(&args, &connection()?, output).await,
+        SecretCommand::Describe(args) => list::describe(&args, &connection()?, output).await,
+        SecretCommand::Get(args) => get::run(&args, &connection()?, output).await,
+        SecretCommand::List(args) => list::secrets(&args, &connection()?, output).await,
+        SecretCommand::Policy(command) => policy::run(&command, &args.connection, output).await,
+        SecretCommand::Put(args) => put::run(&args, &connection()?, output).await,
+        SecretCommand::RandomPassword(args) => put::random_password(&args, &connection()?, output).await,
+        SecretCommand::Restore(args) => remove::restore(&args, &connection()?, output).await,
+        SecretCommand::Rotate(args) => rotate::run(&args, &connection()?, output).await,
+        SecretCommand::RotationPolicy(args) => rotate::policy(&args, &connection()?, output).await,
+        SecretCommand::Rotations(args) => rotations::run(&args, &connection()?, output).await,
+        SecretCommand::Stage(args) => update::move_stage(&args, &connection()?, output).await,
+        SecretCommand::Update(args) => update::run(&args, &connection()?, output).await,
+        SecretCommand::Versions(args) => list::versions(&args, &connection()?, output).await,
     }
 }
 

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::Named;
-use crate::cli::connection::Connection;
+use crate::appliance::{self, Config};
+use crate::cli::connection::{Connection, ConnectionArgs, Service};
 use crate::cli::error::CliError;
 use crate::cli::input;
 use crate::cli::output::Output;
@@ -25,6 +26,20 @@ enum PolicyCommand {
 Example:
   strongroom secret policy get ci/token")]
     Get(Named),
+    /// Give a secret the default policy again, on the machine of the vault
+    ///
+    /// For a policy that shuts out everybody who could set another. The vault must be stopped
+    /// meanwhile.
+    #[command(after_long_help = "\
+Example:
+  strongroom secret policy reset ci/token --config /var/lib/strongroom/strongroom.toml")]
+    Reset {
+        #[command(flatten)]
+        named: Named,
+        /// Configuration file of the vault
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Replace the policy of a secret; it counts from the next request on
     ///
     /// The document is JSON in the language of RAM policies; it names whom it is about, and means
@@ -34,7 +49,7 @@ Example:
     ///    "Principal": {"RAM": "acs:ram::1234567890123456:user/alice"}, "Resource": "*"}]}
     ///
     /// It is asked together with the policies of the caller: a deny in either wins, else one allow is
-    /// enough. You can shut yourself out with it.
+    /// enough. You can shut yourself out with it; "policy reset" is the way back then.
     #[command(
         verbatim_doc_comment,
         after_long_help = "\
@@ -52,12 +67,20 @@ Example:
 
 pub(super) async fn run(
     args: &PolicyArgs,
-    connection: &Connection,
+    connection: &ConnectionArgs,
     output: &mut Output,
 ) -> Result<(), CliError> {
     match &args.command {
-        PolicyCommand::Get(named) => get(named, connection, output).await,
+        PolicyCommand::Get(named) => get(named, &Connection::open(connection, Service::Kms)?, output).await,
+        PolicyCommand::Reset { named, config } => {
+            appliance::reset_secret_policy(Config::load(config)?, &named.name).await?;
+            if output.is_json() {
+                return Ok(output.json(&serde_json::json!({ "SecretName": named.name }))?);
+            }
+            Ok(output.line(&format!("{} has the default policy", named.name))?)
+        }
         PolicyCommand::Set { named, document_file } => {
+            let connection = Connection::open(connection, Service::Kms)?;
             let (name, document) = (named.name.as_str(), input::read_document(document_file)?);
             let answer =
                 connection.call("SetSecretPolicy", &[("SecretName", name)], &[("Policy", &document)]).await?;

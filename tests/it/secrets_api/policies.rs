@@ -167,6 +167,37 @@ async fn a_policy_speaks_of_its_own_secret_alone_and_of_every_action_on_it() {
 }
 
 #[tokio::test]
+async fn a_policy_that_shuts_out_everybody_is_taken_off_on_the_machine_of_the_vault() {
+    let mut appliance = Appliance::running().await;
+    let admin = appliance.admin();
+    admin.create_secret("db", "x").await;
+    set(&admin, "db", &secret_policy("Deny", &["*"], &["kms:*"])).await;
+    for action in ["SetSecretPolicy", "GetSecretValue", "DeleteSecret"] {
+        let policy = secret_policy("Allow", &["user/admin"], &["kms:*"]);
+        let refused = admin.refused(action, &[("SecretName", "db"), ("Policy", &policy)]).await;
+        assert_eq!(told(&refused), DENIED, "{action}");
+    }
+    let config = appliance.config();
+    let reset = |name: &str| {
+        let config = config.to_str().unwrap();
+        crate::harness::strongroom(&["secret", "policy", "reset", name, "--config", config])
+    };
+    assert!(!reset("db").status.success(), "not while it is served");
+    appliance.stop();
+    assert_eq!(reset("none").status.code(), Some(5));
+    let output = reset("db");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    appliance.start().await;
+    let admin = appliance.admin();
+    assert_eq!(admin.value("db").await, "x");
+    assert!(get(&admin, "db").await.contains("kms default secret policy"));
+    let is_reset = |event: &Value| event["eventName"] == "ResetSecretPolicy";
+    let events: Vec<_> = appliance.audit_events().into_iter().filter(is_reset).collect();
+    assert_eq!(events.len(), 2, "before and after: {events:?}");
+    assert!(events.iter().all(|event| event["requestParameters"]["SecretName"] == "db"));
+}
+
+#[tokio::test]
 async fn a_stranger_cannot_tell_a_secret_with_a_policy_from_none() {
     let appliance = Appliance::running().await;
     let admin = appliance.admin();
