@@ -18,6 +18,7 @@ mod harness;
 mod hsm_loss;
 mod keys_api;
 mod keys_core;
+mod keys_of_secrets;
 mod leaks;
 mod linux_hosts;
 mod lists;

@@ -5,12 +5,14 @@ use strongroom_hsm::SecretBytes;
 
 use super::describe_secret::{RotationFields, extended_config};
 use super::ecs_value::{self, ExtendedConfig};
+use super::keys::Named;
 use super::secret_policies;
 use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::Access;
 use crate::identity::Caller;
+use crate::model::key::KeyName;
 use crate::model::{
     Arn, AutomaticRotation, EcsBinding, OsFamily, RequestId, RotationInterval, Schedule, SecretDataType,
     SecretName, SecretSubType, SecretType, Tag, VersionId, VersionStage,
@@ -34,6 +36,7 @@ pub(super) struct CreateSecret {
     tags: Vec<Tag>,
     dkms_instance: String,
     policy: Option<String>,
+    encryption_key: Option<Named>,
     interval: Option<RotationInterval>,
     ecs: Option<(ExtendedConfig, ecs_value::Credential)>,
 }
@@ -107,11 +110,6 @@ impl Action for CreateSecret {
         let version = input.version_id()?;
         let data = input.secret_data()?;
         let data_type = input.data_type()?;
-        if input.optional("EncryptionKeyId").is_some_and(|k| !k.is_empty()) {
-            return Err(ApiError::unsupported(
-                "EncryptionKeyId cannot be chosen: leave it out, and the vault's own key in the HSM is used.",
-            ));
-        }
         let policy = input.optional("Policy").filter(|text| !text.is_empty());
         let policy = policy.map(secret_policies::checked).transpose()?;
         let rotates = input.boolean("EnableAutomaticRotation")?.unwrap_or(false);
@@ -153,11 +151,18 @@ impl Action for CreateSecret {
             data_type,
             description: input.optional("Description").unwrap_or("").to_owned(),
             tags: tags(input)?,
+            encryption_key: Named::encryption_key(input)?,
             dkms_instance: input.optional("DKMSInstanceId").unwrap_or("").to_owned(),
             policy,
             interval,
             ecs,
         })
+    }
+
+    fn resolve(&mut self, services: &Services) {
+        if let Some(key) = &mut self.encryption_key {
+            key.resolve(&services.keys);
+        }
     }
 
     fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
@@ -167,6 +172,9 @@ impl Action for CreateSecret {
             // ram.md section 2.3.
             let resource = Arn::instance(&asking.scope.region, &asking.scope.account, &config.instance);
             questions.push(Question { action: "ecs:DescribeInstances", resource });
+        }
+        if let Some(key) = &self.encryption_key {
+            questions.push(key.question(asking, "kms:GenerateDataKey"));
         }
         questions
     }
@@ -186,6 +194,10 @@ impl Action for CreateSecret {
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
+        let encryption_key = match &self.encryption_key {
+            Some(key) => Some(services.keys.usable(&KeyName::Id(key.id()?.clone()))?.id.clone()),
+            None => None,
+        };
         let mut ecs = None;
         let mut key_fingerprint = None;
         if let Some((config, credential)) = self.ecs {
@@ -229,7 +241,7 @@ impl Action for CreateSecret {
                     name: self.name,
                     kind: if ecs.is_some() { SecretType::Ecs } else { SecretType::Generic },
                     description: self.description,
-                    encryption_key: None,
+                    encryption_key,
                     ecs,
                     schedule,
                     tags: self.tags,

@@ -8,7 +8,7 @@ use crate::api::wire::Answer;
 use crate::audit::Access;
 use crate::identity::Caller;
 use crate::model::{
-    Arn, AutomaticRotation, RequestId, SecretName, SecretRecord, Tag, Timestamp, VersionStage,
+    Arn, AutomaticRotation, KeyId, RequestId, SecretName, SecretRecord, Tag, Timestamp, VersionStage,
 };
 
 /// The metadata of a secret.
@@ -115,7 +115,7 @@ struct Body<'a> {
     secret_name: &'a SecretName,
     secret_type: &'static str,
     description: &'a str,
-    encryption_key_id: &'static str,
+    encryption_key_id: &'a str,
     #[serde(rename = "DKMSInstanceId")]
     dkms_instance_id: &'a str,
     create_time: String,
@@ -164,7 +164,7 @@ impl Action for DescribeSecret {
             secret_name: &record.name,
             secret_type: record.kind.as_str(),
             description: &record.description,
-            encryption_key_id: "",
+            encryption_key_id: record.encryption_key.as_ref().map_or("", KeyId::as_str),
             dkms_instance_id: &record.dkms_instance,
             create_time: record.created.to_string(),
             update_time: record.updated.to_string(),

@@ -32,7 +32,9 @@ Examples:
     strongroom secret create acs/ecs/web-01-key --instance i-bp1web --user admin \\
         --private-key ~/.ssh/web-01
   Any other value:
-    printf %s \"$TOKEN\" | strongroom secret create ci/token --value-file -")]
+    printf %s \"$TOKEN\" | strongroom secret create ci/token --value-file -
+  The same under a key of its own (strongroom cmk create):
+    strongroom secret create ci/token --value-file token.txt --key alias/ci")]
 pub(super) struct CreateArgs {
     #[command(flatten)]
     named: Named,
@@ -54,6 +56,9 @@ pub(super) struct CreateArgs {
     /// Free text
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// Customer master key to encrypt all values under, by id, alias/NAME or ARN; the vault's own unless given
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
     /// Id of the first version; a UUID unless given
     #[arg(long, value_name = "ID", value_parser = VersionId::parse)]
     version_id: Option<VersionId>,
@@ -190,6 +195,7 @@ pub(super) async fn run(
     ];
     let optional = [
         ("Description", args.description.as_deref()),
+        ("EncryptionKeyId", args.key.as_deref()),
         ("ExtendedConfig", described.extended_config.as_deref()),
         ("EnableAutomaticRotation", interval.as_ref().map(|_| "true")),
         ("RotationInterval", interval.as_deref()),

@@ -14,6 +14,7 @@ mod monitoring;
 mod outages;
 mod periodic;
 mod refusals;
+mod sealed;
 mod service_role;
 mod traces;
 mod windows;

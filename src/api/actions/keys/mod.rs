@@ -40,7 +40,7 @@ use crate::model::{AliasName, Arn, KeyId, RequestId, RotationInterval};
 
 /// A key as a call names it, and the key that this name means.
 #[derive(Debug)]
-struct Named {
+pub(super) struct Named {
     name: KeyName,
     id: Option<KeyId>,
 }
@@ -53,6 +53,12 @@ impl Named {
     /// `KeyId`: an id, an alias, or the ARN of either.
     fn any(input: &Input<'_>) -> Result<Self, ApiError> {
         named(input.required("KeyId")?, "KeyId", input.scope).map(Self::of)
+    }
+
+    /// `EncryptionKeyId`, where one is given.
+    pub(super) fn encryption_key(input: &Input<'_>) -> Result<Option<Self>, ApiError> {
+        let text = input.optional("EncryptionKeyId").filter(|text| !text.is_empty());
+        text.map(|text| named(text, "EncryptionKeyId", input.scope).map(Self::of)).transpose()
     }
 
     /// `KeyId` of an action that changes a key: an id, or the ARN of a key.
@@ -75,7 +81,7 @@ impl Named {
     }
 
     /// Looks up which key the name means.
-    fn resolve(&mut self, keys: &Keys) {
+    pub(super) fn resolve(&mut self, keys: &Keys) {
         self.id = match &self.name {
             KeyName::Alias(_) => keys.find(&self.name).map(|key| key.id.clone()).ok(),
             KeyName::Id(id) => Some(id.clone()),
@@ -84,7 +90,7 @@ impl Named {
 
     /// What must be allowed: `right` on the key. What an alias that there is
     /// not stands for nobody can say, so the alias itself is asked about.
-    fn question(&self, asking: &Asking<'_>, right: &'static str) -> Question {
+    pub(super) fn question(&self, asking: &Asking<'_>, right: &'static str) -> Question {
         let (region, account) = (&asking.scope.region, &asking.scope.account);
         let resource = match (&self.id, &self.name) {
             (Some(id), _) | (None, KeyName::Id(id)) => Arn::key(region, account, id),
@@ -94,7 +100,7 @@ impl Named {
     }
 
     /// The key.
-    fn id(&self) -> Result<&KeyId, ApiError> {
+    pub(super) fn id(&self) -> Result<&KeyId, ApiError> {
         match (&self.id, &self.name) {
             (Some(id), _) | (None, KeyName::Id(id)) => Ok(id),
             (None, KeyName::Alias(_)) => Err(KeyError::AliasNotFound.into()),
