@@ -1,17 +1,14 @@
 //! `Filters` of ListKeys (kms-secrets.md section 8.1): conditions that must all
 //! fit, each by one of its values.
 
-use serde::Deserialize;
-
 use super::super::Input;
+use super::super::filters::conditions;
 use crate::api::ApiError;
 use crate::model::Tag;
 use crate::model::key::{AliasRecord, KeyRecord};
 
-/// Conditions, and values of one, at most.
-const MAX_ITEMS: usize = 10;
 /// Length of a value at most.
-const MAX_VALUE: usize = 256;
+const LONGEST: usize = 256;
 
 /// What a condition looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +27,8 @@ enum Subject {
 }
 
 impl Subject {
-    const ALL: [(&'static str, Self); 11] = [
+    /// Some clients write `keyId`.
+    const ALL: [(&'static str, Self); 12] = [
         ("AliasName", Self::AliasName),
         ("Creator", Self::Creator),
         ("CreatorType", Self::CreatorType),
@@ -42,53 +40,28 @@ impl Subject {
         ("ProtectionLevel", Self::ProtectionLevel),
         ("TagKey", Self::TagKey),
         ("TagValue", Self::TagValue),
+        ("keyId", Self::KeyId),
     ];
-
-    /// Some clients write `keyId`.
-    fn of(name: &str) -> Option<Self> {
-        let found = Self::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, subject)| *subject)
-    }
 }
 
-/// The conditions of one call.
+/// The conditions of one call, each subject once.
 #[derive(Debug, Default)]
 pub(super) struct Filters(Vec<(Subject, Vec<String>)>);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Condition {
-    key: String,
-    values: Vec<String>,
-}
-
 impl Filters {
-    /// Reads the parameter; without it there is no condition.
+    /// Reads the parameter; without it there is no condition. The values of two
+    /// conditions on the same thing are values of one.
     pub(super) fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
-        match input.optional("Filters") {
-            None | Some("") => Ok(Self::default()),
-            Some(text) => Self::read(text).ok_or_else(|| {
-                let known = Subject::ALL.map(|(name, _)| name).join(", ");
-                ApiError::invalid(format!(
-                    "The parameter Filters must be a JSON array of at most 10 objects {{\"Key\":\"…\",\"Values\":[\"…\"]}} \
-                     with 1 to 10 values of 1 to 256 characters; Key is one of {known}."
-                ))
-            }),
+        let mut read: Vec<(Subject, Vec<String>)> = Vec::new();
+        for condition in conditions(input, &Subject::ALL.map(|(name, _)| (name, LONGEST)))? {
+            let subject = Subject::ALL.iter().find(|(name, _)| *name == condition.key);
+            let (_, subject) = subject.ok_or_else(ApiError::internal)?;
+            match read.iter_mut().find(|(known, _)| known == subject) {
+                Some((_, values)) => values.extend(condition.values),
+                None => read.push((*subject, condition.values)),
+            }
         }
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        let conditions: Vec<Condition> = serde_json::from_str(text).ok()?;
-        if conditions.len() > MAX_ITEMS {
-            return None;
-        }
-        let read = conditions.into_iter().map(|condition| {
-            let fits = |value: &String| (1..=MAX_VALUE).contains(&value.chars().count());
-            let sound =
-                (1..=MAX_ITEMS).contains(&condition.values.len()) && condition.values.iter().all(fits);
-            Some((Subject::of(&condition.key)?, condition.values)).filter(|_| sound)
-        });
-        read.collect::<Option<Vec<_>>>().map(Self)
+        Ok(Self(read))
     }
 
     /// Whether all conditions fit. Those on tags must fit by the same tag.
@@ -119,34 +92,5 @@ impl Filters {
             Subject::ProtectionLevel => is(values, key.protection.as_str()),
             Subject::TagKey | Subject::TagValue => true,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_list_of_conditions_is_refused() {
-        let many = format!("[{}]", [r#"{"Key":"KeyId","Values":["a"]}"#; 11].join(","));
-        let values = format!(r#"[{{"Key":"KeyId","Values":[{}]}}]"#, [r#""a""#; 11].join(","));
-        let long = format!(r#"[{{"Key":"KeyId","Values":["{}"]}}]"#, "a".repeat(257));
-        for bad in [
-            "x",
-            "{}",
-            "[1]",
-            r#"[{"Key":"KeyState"}]"#,
-            r#"[{"Key":"KeyState","Values":[]}]"#,
-            r#"[{"Key":"KeyState","Values":[""]}]"#,
-            r#"[{"Key":"KeyState","Values":"Enabled"}]"#,
-            r#"[{"Key":"Colour","Values":["red"]}]"#,
-            &many,
-            &values,
-            &long,
-        ] {
-            assert!(Filters::read(bad).is_none(), "{bad}");
-        }
-        assert_eq!(Filters::read("[]").unwrap().0, []);
-        assert_eq!(Filters::read(r#"[{"Key":"keyId","Values":["a"]}]"#).unwrap().0.len(), 1);
     }
 }
