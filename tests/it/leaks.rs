@@ -27,7 +27,10 @@ struct Secret {
 
 impl Secret {
     fn new(what: &'static str, value: &str) -> Self {
-        let bytes = value.as_bytes();
+        Self::of_bytes(what, value.as_bytes())
+    }
+
+    fn of_bytes(what: &'static str, bytes: &[u8]) -> Self {
         assert!(bytes.len() >= 12, "{what} is too short to be recognised");
         let mut forms = BTreeSet::new();
         forms.insert(bytes.to_vec());
@@ -105,6 +108,31 @@ async fn no_value_key_or_pin_is_where_it_must_not_be() {
             let wrong = Request::v1(key, action, KMS, &put).set("SignatureVersion", &admin.key().secret);
             let acs3 = Request::acs3(&appliance, key, action, KMS, &put);
             for request in [v1.query("GET"), v1.query("POST"), v1.form(), wrong.form(), acs3.sign()] {
+                let reply = connection.send(&request).await;
+                if reply.status != 200 {
+                    answers.push(reply.body);
+                }
+            }
+        }
+    }
+    // Through a key, there and back.
+    let third = "Canary-Third-Value-5k9Z";
+    secrets.push(Secret::new("what was encrypted", third));
+    let made = admin.ok("CreateKey", &[]).await;
+    let (id, plain) = (made["KeyMetadata"]["KeyId"].as_str().unwrap(), BASE64.encode(third.as_bytes()));
+    let encrypt = [("KeyId", id), ("Plaintext", plain.as_str())];
+    let sealed = admin.ok("Encrypt", &encrypt).await;
+    let blob = sealed["CiphertextBlob"].as_str().unwrap();
+    assert_eq!(admin.ok("Decrypt", &[("CiphertextBlob", blob)]).await["Plaintext"], plain);
+    let data_key = admin.ok("GenerateDataKey", &[("KeyId", id)]).await;
+    let data_key = BASE64.decode(data_key["Plaintext"].as_str().unwrap().as_bytes()).unwrap();
+    secrets.push(Secret::of_bytes("a data key", &data_key));
+    let unpadded = [("KeyId", id), ("Plaintext", third)];
+    for key in [admin.key(), user.key()] {
+        for call in [encrypt, unpadded] {
+            let v1 = Request::v1(key, "Encrypt", KMS, &call);
+            let acs3 = Request::acs3(&appliance, key, "Encrypt", KMS, &call);
+            for request in [v1.query("GET"), v1.form(), acs3.sign()] {
                 let reply = connection.send(&request).await;
                 if reply.status != 200 {
                     answers.push(reply.body);

@@ -37,6 +37,7 @@ async fn lists_of_keys_come_in_pages_and_by_filters() {
     for (filters, expected) in [
         (r#"[{"Key":"KeyState","Values":["Disabled"]}]"#, vec![id(1)]),
         (r#"[{"Key":"KeyState","Values":["Disabled","PendingDeletion"]}]"#, vec![id(1)]),
+        (r#"[{"Key":"TagValue","Values":["1"]},{"Key":"TagValue","Values":["2"]}]"#, vec![id(1), id(2)]),
         (r#"[{"Key":"KeyState","Values":["Disabled"]},{"Key":"TagValue","Values":["0"]}]"#, vec![]),
         (r#"[{"Key":"AliasName","Values":["alias/two"]}]"#, vec![id(2)]),
         (r#"[{"Key":"TagKey","Values":["n"]},{"Key":"TagValue","Values":["0","3"]}]"#, vec![id(0), id(3)]),
