@@ -262,7 +262,7 @@ fn actions_give_the_errors_of_their_sections() {
 }
 
 #[test]
-fn error_codes_have_the_statuses_of_the_contract() {
+fn error_codes_have_the_statuses_of_the_contract_and_each_is_given_by_somebody() {
     let contract = contract();
     let mut faults = Vec::new();
     for Code { code, status, unused, .. } in &contract.error {
@@ -282,6 +282,9 @@ fn error_codes_have_the_statuses_of_the_contract() {
             }
         } else if error.status != ram_status(error.code) {
             faults.push(format!("{} has status {}", error.code, error.status));
+        }
+        if !error.common && !describe::all().iter().any(|d| d.can_answer(error.code)) {
+            faults.push(format!("{} is given by no action", error.code));
         }
     }
     nothing(&faults);

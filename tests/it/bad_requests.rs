@@ -49,7 +49,7 @@ fn cases(appliance: &Appliance) -> Vec<(&'static str, Request, u16, &'static str
         ("unknown action", action("Nothing", KMS), 404, "InvalidAction.NotFound"),
         ("action in another case", action("createSecret", KMS), 404, "InvalidAction.NotFound"),
         ("unknown V1 action", v1().set("Action", "").query("POST"), 404, "InvalidAction.NotFound"),
-        ("internal deed", action("UpdateSecretVersionStage", KMS), 404, "InvalidAction.NotFound"),
+        ("internal deed", action("InvokeCommand", KMS), 404, "InvalidAction.NotFound"),
         ("unknown version", action("CreateSecret", "2017-01-20"), 400, "InvalidVersion"),
         ("version of another service", action("CreateSecret", "2015-05-01"), 400, "InvalidVersion"),
         ("no action", v1().without("Action").form(), 400, "MissingParameter"),
