@@ -13,6 +13,7 @@ mod cloud_assistant_client;
 mod crypt;
 mod fleet;
 mod floor_plan;
+mod fuzz_corpus;
 mod groups;
 mod harness;
 mod hsm_loss;
