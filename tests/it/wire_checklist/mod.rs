@@ -1,6 +1,7 @@
 //! The fifteen things that are easy to get wrong (kms-secrets.md section 0),
 //! one test each, named by its number; then section 2 by its parts, as far as
-//! `bad_requests`, `transport` and `signature_vectors` do not have it.
+//! `bad_requests`, `transport` and `signature_vectors` do not have it. Point 15,
+//! the spellings of UpdateSecret, is in `secrets_api::ecs`.
 
 mod protocol;
 mod signers;
