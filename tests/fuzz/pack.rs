@@ -1,10 +1,12 @@
-//! Between the one file of a kept corpus and the folder that libFuzzer wants.
+//! Between the one file of a kept corpus and the folder that libFuzzer wants. A
+//! program by itself, because what is built for the fuzzer links with it only.
 
 use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use strongroom_fuzz::corpus;
+#[path = "src/corpus.rs"]
+mod corpus;
 
 fn unpack(file: &Path, folder: &Path) -> Result<usize, Box<dyn Error>> {
     fs::create_dir_all(folder)?;
