@@ -53,8 +53,6 @@ def there_is(vault: Vault, key) -> dict[str, list[str]]:
         "ResourceType": ["secret", "key"],
         "RegionId": [vault.place.region],
     }
-    if not (HOOKS.parents[1] / "schema/api/kms/CreateKey.toml").exists():
-        return names
     keys = [client.call("CreateKey")["KeyMetadata"]["KeyId"] for _ in range(3)]
     for number, made in enumerate(keys):
         client.call("CreateAlias", AliasName=f"alias/{number}", KeyId=made)
