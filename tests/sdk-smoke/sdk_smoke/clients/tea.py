@@ -71,8 +71,9 @@ class Tea(Client):
                 value = json.dumps(value)
             given[name] = value
         request.from_map(given)
-        if set(request.to_map()) != set(given):
-            raise TypeError(f"{kind.__name__} does not take {sorted(set(given) - set(request.to_map()))}")
+        lost = set(given) - set(request.to_map())
+        if lost:
+            raise TypeError(f"{kind.__name__} does not take {sorted(lost)}")
         return request
 
 
