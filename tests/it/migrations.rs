@@ -118,7 +118,7 @@ fn many() -> Vec<SecretRecord> {
             2 => "ä".repeat(256),
             _ => "a".repeat(257),
         };
-        record.dkms_instance = if n % 5 == 0 { "kst-1".to_owned() } else { String::new() };
+        record.dkms_instance = if n.is_multiple_of(5) { "kst-1".to_owned() } else { String::new() };
         record.tags = (0..n % 4).map(|k| tag(&format!("k{k}"), format!("v'{}", n % 7))).collect();
         record
     };
