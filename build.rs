@@ -123,7 +123,7 @@ struct ErrorCode {
     text: String,
 }
 
-const SERVICES: [(&str, &str); 2] = [("kms", "Kms"), ("ram", "Ram")];
+const SERVICES: [(&str, &str); 3] = [("kms", "Kms"), ("ram", "Ram"), ("sts", "Sts")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("schema/api");

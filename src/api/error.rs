@@ -200,7 +200,17 @@ impl From<AuthError> for ApiError {
             AuthError::BadToken => Self::new(
                 "InvalidSecurityToken.Malformed",
                 400,
-                "The SecurityToken is not valid: use the access key of a user, without a token.",
+                "The SecurityToken is none that this vault has made: assume the role again.",
+            ),
+            AuthError::ForeignToken => Self::new(
+                "InvalidSecurityToken.MismatchWithAccessKey",
+                400,
+                "The SecurityToken belongs to another access key: use the two that came together.",
+            ),
+            AuthError::SessionOver => Self::new(
+                "InvalidSecurityToken.Expired",
+                400,
+                "The session is over, or its role was deleted or revoked: assume the role again.",
             ),
             AuthError::MissingToken => Self::new(
                 "MissingSecurityToken",
@@ -408,6 +418,9 @@ impl From<IdentityError> for ApiError {
             ),
             IdentityError::Limit(what) => {
                 Self::new(format!("LimitExceeded.{what}"), 409, format!("The limit of {what} is reached."))
+            }
+            IdentityError::SessionSeconds { .. } | IdentityError::TokenLength => {
+                Self::invalid(sentence(&error))
             }
             IdentityError::ServiceRole => Self::unsupported(
                 "The role belongs to a service: delete it with DeleteServiceLinkedRole, or leave it as it is.",

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::directory::folded;
-use super::{CLOCK_WINDOW_SECONDS, Identities};
-use crate::model::{AccessKeyId, AccessKeyStatus, UserName};
+use super::session::TEMPORARY;
+use super::{CLOCK_WINDOW_SECONDS, Identities, Session};
+use crate::model::{AccessKeyId, AccessKeyStatus, Timestamp, UserName};
 use crate::ram::{PolicySet, Principal};
 use crate::rpc::signature::Claim;
 use crate::seal::SealError;
-
-/// How the ids of temporary access keys begin (kms-secrets.md section 2.7).
-const TEMPORARY: &str = "STS.";
 
 /// Why a claim is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +28,15 @@ pub enum AuthError {
     /// The nonce was used before.
     #[error("the nonce was used before")]
     NonceUsed,
-    /// The request carries a security token, and none is valid here.
+    /// The request carries a security token that this vault did not make.
     #[error("the security token is not valid")]
     BadToken,
+    /// The security token belongs to another access key.
+    #[error("the security token belongs to another access key")]
+    ForeignToken,
+    /// The session of the security token is over, or was revoked with its role.
+    #[error("the session is over")]
+    SessionOver,
     /// The access key is a temporary one, and its token is missing.
     #[error("the security token of the temporary access key is missing")]
     MissingToken,
@@ -49,13 +53,19 @@ pub struct Caller {
     pub principal: Arc<Principal>,
     /// The value of `acs:PrincipalArn`.
     pub principal_arn: Arc<str>,
-    /// The user's id.
-    pub user_id: Arc<str>,
-    /// The user's name.
-    pub user: UserName,
+    /// The user's id; `ROLEID:SESSION` for the session of a role.
+    pub id: Arc<str>,
+    /// The user's name; `ROLE:SESSION` for the session of a role.
+    pub name: Arc<str>,
+    /// The user; `None` for the session of a role.
+    pub user: Option<UserName>,
+    /// The session, for that of a role.
+    pub session: Option<Arc<Session>>,
+    /// Whose quota the call counts against: all sessions of a role have one.
+    pub quota: Arc<str>,
     /// The key that signed.
     pub access_key_id: AccessKeyId,
-    /// The policies attached to the user.
+    /// The policies of the user and its groups, or of the role and the session.
     pub policies: Arc<PolicySet>,
     /// The version of the directory that was asked.
     pub directory_version: u64,
@@ -71,11 +81,14 @@ impl Identities {
     ///
     /// [`AuthError`]; the nonce is taken only when all else is right.
     pub async fn authenticate(&self, claim: &Claim<'_>) -> Result<Caller, AuthError> {
-        let now = self.clock.now().millis().div_euclid(1000);
+        let moment = self.clock.now();
+        let now = moment.millis().div_euclid(1000);
         if (now - claim.unix_seconds()).abs() > CLOCK_WINDOW_SECONDS {
             return Err(AuthError::Expired);
         }
-        permanent(claim)?;
+        if claim.access_key_id().starts_with(TEMPORARY) {
+            return self.authenticate_session(claim, moment);
+        }
         let known = self.directory.load().keys.get(claim.access_key_id()).map(Arc::clone);
         let Some(entry) = known else {
             // The answer does not depend on it: nobody holds this key.
@@ -88,8 +101,11 @@ impl Identities {
         // switched off meanwhile does not sign.
         let directory = self.directory.load();
         let entry = directory.keys.get(claim.access_key_id()).ok_or(AuthError::UnknownKey)?;
-        if claim.security_token().is_some() {
-            return Err(AuthError::BadToken);
+        if let Some(token) = claim.security_token() {
+            return Err(self
+                .sessions
+                .open(token, moment)
+                .map_or_else(|error| error, |_| AuthError::ForeignToken));
         }
         if !signed {
             return Err(AuthError::BadSignature);
@@ -106,10 +122,50 @@ impl Identities {
         Ok(Caller {
             principal: Arc::clone(&user.principal),
             principal_arn: Arc::clone(&user.arn),
-            user_id: Arc::clone(&user.id),
-            user: user.record.name.clone(),
+            id: Arc::clone(&user.id),
+            name: Arc::clone(&user.name),
+            user: Some(user.record.name.clone()),
+            session: None,
+            quota: Arc::clone(&user.id),
             access_key_id: entry.record.id.clone(),
             policies: Arc::clone(&user.policies),
+            directory_version: directory.version,
+            _made_here: (),
+        })
+    }
+
+    /// The same for a session: its key is in no table, but follows from its token.
+    fn authenticate_session(&self, claim: &Claim<'_>, now: Timestamp) -> Result<Caller, AuthError> {
+        let token = claim.security_token().ok_or(AuthError::MissingToken)?;
+        let entry = self.sessions.open(token, now).inspect_err(|_| {
+            std::hint::black_box(claim.verify(&self.nobody));
+        })?;
+        let session = &entry.session;
+        if session.access_key_id.as_str() != claim.access_key_id() {
+            return Err(AuthError::ForeignToken);
+        }
+        if !claim.verify(&entry.signing) {
+            return Err(AuthError::BadSignature);
+        }
+        let directory = self.directory.load();
+        let role = entry.role(&directory, now).ok_or(AuthError::SessionOver)?;
+        let seconds = now.millis().div_euclid(1000);
+        if let Some(nonce) = claim.nonce()
+            && !self.nonces.take(claim.access_key_id(), nonce, claim.unix_seconds(), seconds)
+        {
+            return Err(AuthError::NonceUsed);
+        }
+        let prepared = entry.prepared(&self.account, &directory, role);
+        Ok(Caller {
+            principal: Arc::clone(&prepared.principal),
+            principal_arn: Arc::clone(&prepared.arn),
+            id: Arc::clone(&prepared.id),
+            name: Arc::clone(&prepared.name),
+            user: None,
+            session: Some(Arc::clone(session)),
+            quota: Arc::clone(&prepared.role_id),
+            access_key_id: session.access_key_id.clone(),
+            policies: Arc::clone(&prepared.policies),
             directory_version: directory.version,
             _made_here: (),
         })
@@ -121,16 +177,5 @@ impl Identities {
     pub fn remember(&self, access_key_id: &str, nonce: &str, signed_seconds: i64) {
         let now = self.clock.now().millis().div_euclid(1000);
         self.nonces.take(access_key_id, nonce, signed_seconds, now);
-    }
-}
-
-/// Lets claims of permanent access keys through. Here, before any key is looked
-/// up, is where the token of a temporary key has to be verified: that key is in
-/// no table. No session is issued here, so that no token is good.
-fn permanent(claim: &Claim<'_>) -> Result<(), AuthError> {
-    match (claim.access_key_id().starts_with(TEMPORARY), claim.security_token()) {
-        (false, _) => Ok(()),
-        (true, None) => Err(AuthError::MissingToken),
-        (true, Some(_)) => Err(AuthError::BadToken),
     }
 }

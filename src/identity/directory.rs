@@ -28,8 +28,16 @@ pub(super) struct KeyEntry {
 pub(super) struct UserEntry {
     pub(super) record: UserRecord,
     pub(super) id: Arc<str>,
+    pub(super) name: Arc<str>,
     pub(super) arn: Arc<str>,
     pub(super) principal: Arc<Principal>,
+    pub(super) policies: Arc<PolicySet>,
+}
+
+#[derive(Debug)]
+pub(super) struct RoleEntry {
+    pub(super) record: RoleRecord,
+    pub(super) trust: Arc<Policy>,
     pub(super) policies: Arc<PolicySet>,
 }
 
@@ -43,7 +51,9 @@ pub struct Directory {
     pub(super) users: BTreeMap<String, UserEntry>,
     pub(super) groups: BTreeMap<String, GroupRecord>,
     pub(super) members: BTreeMap<String, Membership>,
-    pub(super) roles: BTreeMap<String, RoleRecord>,
+    pub(super) roles: BTreeMap<String, RoleEntry>,
+    /// The keys of roles by their ids.
+    pub(super) role_ids: HashMap<String, String>,
     pub(super) policies: BTreeMap<String, PolicyRecord>,
     pub(super) attachments: BTreeMap<String, Attachment>,
 }
@@ -119,6 +129,7 @@ impl Directory {
             groups: BTreeMap::new(),
             members: BTreeMap::new(),
             roles: BTreeMap::new(),
+            role_ids: HashMap::new(),
             policies: BTreeMap::new(),
             attachments: BTreeMap::new(),
         };
@@ -194,6 +205,7 @@ impl Directory {
                 Principal::User { account: account.as_str().into(), name: record.name.as_str().into() };
             let entry = UserEntry {
                 id: Arc::from(record.id.as_str()),
+                name: Arc::from(record.name.as_str()),
                 arn: Arc::from(principal.condition_arn()),
                 record,
                 principal: Arc::new(principal),
@@ -202,9 +214,12 @@ impl Directory {
             self.users.insert(key, entry);
         }
         for (key, record) in read.roles {
-            Policy::parse(PolicyKind::Trust, &record.trust)
+            let trust = Policy::parse(PolicyKind::Trust, &record.trust)
                 .map_err(|source| DirectoryError::Policy { name: record.name.to_string(), source })?;
-            self.roles.insert(key, record);
+            let policies = PolicySet::identity(of(&Holder::Role(record.name.clone())).iter().cloned());
+            self.role_ids.insert(record.id.clone(), key.clone());
+            let entry = RoleEntry { record, trust: Arc::new(trust), policies: Arc::new(policies) };
+            self.roles.insert(key, entry);
         }
         Ok(())
     }
@@ -265,13 +280,24 @@ impl Directory {
 
     /// The roles, by name.
     pub fn roles(&self) -> impl Iterator<Item = &RoleRecord> {
-        self.roles.values()
+        self.roles.values().map(|r| &r.record)
     }
 
     /// The role of that name, whatever the case of its letters.
     #[must_use]
     pub fn role(&self, name: &RoleName) -> Option<&RoleRecord> {
-        self.roles.get(&folded(name.as_str()))
+        self.roles.get(&folded(name.as_str())).map(|r| &r.record)
+    }
+
+    /// The trust policy of a role.
+    #[must_use]
+    pub fn trust(&self, name: &RoleName) -> Option<Arc<Policy>> {
+        self.roles.get(&folded(name.as_str())).map(|r| Arc::clone(&r.trust))
+    }
+
+    /// The role with that id.
+    pub(super) fn role_by_id(&self, id: &str) -> Option<&RoleEntry> {
+        self.roles.get(self.role_ids.get(id)?)
     }
 
     /// Whether there is such a user, group or role.

@@ -11,6 +11,7 @@ mod directory;
 mod nonces;
 mod policy_view;
 mod service_roles;
+mod session;
 mod system_policies;
 
 use std::sync::Arc;
@@ -20,17 +21,21 @@ use tokio::sync::Mutex;
 
 use crate::model::{AccountId, Binding, Clock, RegionId, RoleName};
 use crate::rpc::signature::SigningKey;
-use crate::seal::{Integrity, RowAltered, SealError, Sealer};
+use crate::seal::{Integrity, RowAltered, SealError, Sealer, Tickets};
 use crate::store::{Store, StoreError};
 
-pub use administration::{IdentityError, NewAccessKey, NewUser, RoleChange, UserChange, WhenFull};
+pub use administration::{
+    IdentityError, NewAccessKey, NewSession, NewUser, RoleChange, SessionCredentials, UserChange, WhenFull,
+};
 pub use authenticate::{AuthError, Caller};
 pub use directory::Directory;
 pub use policy_view::{AttachedPolicy, PolicyView};
 pub use service_roles::{SERVICE_ROLES, ServiceRole};
+pub use session::Session;
 pub use system_policies::SYSTEM_POLICIES;
 
 use nonces::Nonces;
+use session::Sessions;
 
 /// How far a request's time may lie from the present, in seconds, either way
 /// (kms-secrets.md section 2.8).
@@ -67,6 +72,7 @@ pub struct Identities {
     clock: Arc<dyn Clock>,
     directory: ArcSwap<Directory>,
     nonces: Nonces,
+    sessions: Sessions,
     /// The key of nobody, so that an unknown access key costs as much as a known one.
     nobody: SigningKey,
     changing: Mutex<()>,
@@ -88,6 +94,7 @@ impl Identities {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DirectoryError> {
         let directory = Directory::load(&account, &*store, &integrity).await?;
+        let tickets = Tickets::new(&integrity).ok().ok_or(RowAltered { table: "roles" })?;
         let mut nobody = zeroize::Zeroizing::new([0_u8; 30]);
         let filled = aws_lc_rs::rand::fill(nobody.as_mut());
         filled.ok().ok_or(RowAltered { table: "access_keys" })?;
@@ -100,6 +107,7 @@ impl Identities {
             clock,
             directory: ArcSwap::from_pointee(directory),
             nonces: Nonces::new(),
+            sessions: Sessions::new(tickets),
             nobody: SigningKey::new(nobody.as_ref()),
             changing: Mutex::new(()),
         })
@@ -109,6 +117,12 @@ impl Identities {
     #[must_use]
     pub fn directory(&self) -> Arc<Directory> {
         self.directory.load_full()
+    }
+
+    /// The account.
+    #[must_use]
+    pub const fn account(&self) -> &AccountId {
+        &self.account
     }
 
     /// The ARN of a role as principals are named, in lower case (ram.md section 3.3).

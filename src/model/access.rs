@@ -266,9 +266,9 @@ pub struct RoleRecord {
     /// The service that the role belongs to: then only the service's actions change it.
     #[serde(default)]
     pub service: Option<String>,
-    /// Sessions that were begun before this moment are revoked.
+    /// Sessions that were begun up to this moment are revoked.
     #[serde(default)]
-    pub sessions_from: Option<Timestamp>,
+    pub revoked_until: Option<Timestamp>,
     /// The last attempt to delete a service's role, which failed.
     #[serde(default)]
     pub deletion: Option<RoleDeletion>,

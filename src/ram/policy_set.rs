@@ -37,12 +37,13 @@ impl Attached {
 ///
 /// A policy in a layer that is not of its kind counts as damaged, so that a
 /// mix-up denies.
-#[derive(Debug)]
+/// Clones share the policies themselves.
+#[derive(Debug, Clone)]
 pub struct PolicySet {
-    pub(super) identity: Pool,
-    pub(super) session: Option<Pool>,
-    pub(super) control: Option<Pool>,
-    pub(super) resource_groups: BTreeMap<Box<str>, Pool>,
+    pub(super) identity: Arc<Pool>,
+    pub(super) session: Option<Arc<Pool>>,
+    pub(super) control: Option<Arc<Pool>>,
+    pub(super) resource_groups: BTreeMap<Box<str>, Arc<Pool>>,
 }
 
 impl PolicySet {
@@ -51,7 +52,7 @@ impl PolicySet {
     #[must_use]
     pub fn identity(policies: impl IntoIterator<Item = Attached>) -> Self {
         Self {
-            identity: Pool::new(Layer::Identity, PolicyKind::Identity, policies),
+            identity: Pool::new(Layer::Identity, PolicyKind::Identity, policies).into(),
             session: None,
             control: None,
             resource_groups: BTreeMap::new(),
@@ -61,7 +62,7 @@ impl PolicySet {
     /// Adds the policy that was given when the session began; it only narrows.
     #[must_use]
     pub fn with_session(mut self, policy: Attached) -> Self {
-        self.session = Some(Pool::new(Layer::Session, PolicyKind::Session, [policy]));
+        self.session = Some(Pool::new(Layer::Session, PolicyKind::Session, [policy]).into());
         self
     }
 
@@ -70,8 +71,10 @@ impl PolicySet {
     #[must_use]
     pub fn with_control(mut self, policies: impl IntoIterator<Item = Attached>) -> Self {
         let mut policies = policies.into_iter().peekable();
-        self.control =
-            policies.peek().is_some().then(|| Pool::new(Layer::Control, PolicyKind::Control, policies));
+        self.control = policies
+            .peek()
+            .is_some()
+            .then(|| Pool::new(Layer::Control, PolicyKind::Control, policies).into());
         self
     }
 
@@ -80,7 +83,7 @@ impl PolicySet {
     #[must_use]
     pub fn with_resource_group(mut self, group: &str, policies: impl IntoIterator<Item = Attached>) -> Self {
         let pool = Pool::new(Layer::ResourceGroup, PolicyKind::ResourceGroup, policies);
-        self.resource_groups.insert(group.into(), pool);
+        self.resource_groups.insert(group.into(), pool.into());
         self
     }
 }

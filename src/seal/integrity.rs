@@ -4,6 +4,7 @@ use aws_lc_rs::{digest, hmac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use strongroom_hsm::{HsmError, KeyRef, KeyService};
+use zeroize::Zeroizing;
 
 use crate::model::Guarded;
 
@@ -36,6 +37,22 @@ impl Integrity {
         input.extend_from_slice(origin.as_bytes());
         let derived = zeroize::Zeroizing::new(keys.mac(key, &input).await?);
         Ok(Self { key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
+    }
+
+    /// A key for another purpose, which `label` tells apart. Rows begin with a
+    /// length, of which the first byte is zero, and labels do not: no MAC of a row
+    /// is such a key.
+    pub(super) fn subkey(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        for (to, from) in key.iter_mut().zip(hmac::sign(&self.key, label).as_ref()) {
+            *to = *from;
+        }
+        key
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(key: &[u8]) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
     }
 
     fn context(&self, table: &str, key: &str, body: &str) -> hmac::Context {

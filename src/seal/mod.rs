@@ -9,6 +9,7 @@ mod cache;
 mod direct;
 mod integrity;
 mod ring;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::model::{Binding, KeyId, Recipient, Sealed, SealedFormatError};
 pub use cache::DataKeyCache;
 pub use integrity::{Integrity, RowAltered, SetDigest};
 pub use ring::{KeyRefusal, RingKey, RingVersion};
+pub use tickets::Tickets;
 
 use ring::Ring;
 

@@ -44,6 +44,7 @@ fn sound_value(action: &str, parameter: &Parameter) -> String {
         "Plaintext" => BASE64.encode(b"Marker-Value"),
         "GroupName" => format!("g-{action}"),
         "RoleName" if action == "DeleteServiceLinkedRole" => ram_calls::ECS_ROLE.to_owned(),
+        "RoleArn" => format!("acs:ram::{}:role/r-{action}", crate::harness::ACCOUNT),
         "RoleName" => format!("r-{action}"),
         "PolicyName" => format!("p-{action}"),
         "SecretData" => "Marker-Value".to_owned(),
@@ -197,7 +198,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
     let admin = appliance.admin();
     let nobody = appliance.named_user_with("nobody", &[]).await;
     let all = policy("Allow", &["*"], &["*"]);
-    let none = policy("Deny", &["kms:*", "ram:*"], &["*"]);
+    let none = policy("Deny", &["kms:*", "ram:*", "sts:*"], &["*"]);
     let forbidden = appliance.named_user_with("forbidden", &[all, none]).await;
     for row in TABLE {
         let spec = &row.spec;
@@ -252,7 +253,7 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 
 /// The same call for things that there are not.
 fn missing_resource(call: &[(String, String)]) -> Vec<(String, String)> {
-    let names = ["SecretName", "UserName", "GroupName", "PolicyName", "RoleName", "AliasName"];
+    let names = ["SecretName", "UserName", "GroupName", "PolicyName", "RoleArn", "RoleName", "AliasName"];
     call.iter()
         .map(|(n, v)| match n.as_str() {
             "SecretsList" => (n.clone(), v.replace("\"}", "-missing\"}")),

@@ -66,6 +66,13 @@ const SECRET_POLICY: &[&str] = &[
     r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"},"Condition":{"NoSuch":{"a:b":"c"}}}]}"#,
     r#"{"Version":"1","Statement":[{"Sid":"a*","Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:*"}}]}"#,
 ];
+/// Policies that no session can have.
+const SESSION_POLICY: &[&str] = &[
+    "",
+    "{}",
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*"}]}"#,
+    r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*","Principal":{"RAM":"acs:ram::1:root"}}]}"#,
+];
 /// Trust policies that no role can have.
 const TRUST: &[&str] = &[
     "",
@@ -128,6 +135,8 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         ("CreateKey" | "UpdateRotationPolicy", "RotationInterval") => KEY_INTERVAL,
         ("ListKeys", "Filters") => KEY_FILTERS,
         ("ListKmsInstances", "Filters") => &["{}", "1"],
+        ("AssumeRole", "Policy") => SESSION_POLICY,
+        ("AssumeRole", "RoleArn") => &["r", "acs:ram::1:role/r", "acs:ram::1234567890123456:user/r"],
         (_, "Policy") => SECRET_POLICY,
         (_, "SecretsList") => BATCH,
         ("ListSecrets", "Filters") => FILTERS,

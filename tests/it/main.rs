@@ -33,6 +33,7 @@ mod secrets;
 mod secrets_api;
 mod signature_vectors;
 mod store;
+mod sts;
 mod tampering;
 mod transport;
 mod users;

@@ -33,6 +33,10 @@ pub(crate) async fn prepare(admin: &Client, action: &str, call: &mut [(String, S
     if let Some(name) = of("GroupName").filter(|_| action != "CreateGroup") {
         admin.ok("CreateGroup", &[("GroupName", &name)]).await;
     }
+    if action == "AssumeRole" {
+        let role = format!("r-{action}");
+        admin.ok("CreateRole", &[("RoleName", &role), ("AssumeRolePolicyDocument", &trust())]).await;
+    }
     if let Some(name) = of("RoleName").filter(|name| action != "CreateRole" && name != ECS_ROLE) {
         admin.ok("CreateRole", &[("RoleName", &name), ("AssumeRolePolicyDocument", &trust())]).await;
     }

@@ -222,7 +222,7 @@ impl Action for StartRotationCampaign {
         if is_new && self.digest.is_some_and(|digest| digest != plan.digest) {
             return Err(crate::rotation::fleet::CampaignError::Changed.into());
         }
-        let started_by = caller.user.as_str();
+        let started_by = &*caller.name;
         rotations
             .start_campaign(access, self.id.clone(), started_by, selector, course, &plan.members)
             .await?;

@@ -28,6 +28,7 @@ mod ram;
 mod restore_secret;
 mod rotate_secret;
 mod secret_policies;
+mod sts;
 mod update_secret;
 mod update_secret_rotation_policy;
 mod update_secret_version_stage;
@@ -48,6 +49,7 @@ use crate::model::{
     AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId,
     VersionStage,
 };
+use crate::ram::Policy;
 use crate::rotation::Rotations;
 use crate::rotation::fleet::Candidate;
 use crate::vault::Vault;
@@ -110,6 +112,7 @@ macro_rules! spec {
     };
     (@right Kms, $name:literal) => { concat!("kms:", $name) };
     (@right Ram, $name:literal) => { concat!("ram:", $name) };
+    (@right Sts, $name:literal) => { concat!("sts:", $name) };
 }
 use spec;
 
@@ -153,7 +156,10 @@ impl Asking<'_> {
     /// other spelling gets past a deny.
     #[must_use]
     pub fn on_user(&self, right: &'static str, user: Option<&UserName>) -> Vec<Question> {
-        let user = user.unwrap_or(&self.caller.user);
+        // A session is no user: it has to name one.
+        let Some(user) = user.or(self.caller.user.as_ref()) else {
+            return self.on_all(right, "user/*");
+        };
         let stored = self.directory.user(user).map_or(user, |record| &record.name);
         vec![Question { action: right, resource: Arn::ram(&self.scope.account, &format!("user/{stored}")) }]
     }
@@ -280,6 +286,11 @@ pub trait Action: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The trust policy of the role that the call takes on.
+    fn trust(&self, _asking: &Asking<'_>) -> Option<Arc<Policy>> {
+        None
+    }
+
     /// Does it.
     fn run(
         self,
@@ -309,6 +320,7 @@ const fn row<A: Action>() -> Row {
 /// Every action there is.
 pub static TABLE: &[Row] = &[
     row::<ram::members::AddUserToGroup>(),
+    row::<sts::AssumeRole>(),
     row::<ram::attachments::AttachPolicyToGroup>(),
     row::<ram::attachments::AttachPolicyToRole>(),
     row::<ram::attachments::AttachPolicyToUser>(),
@@ -352,6 +364,7 @@ pub static TABLE: &[Row] = &[
     row::<keys::GenerateDataKey>(),
     row::<keys::GenerateDataKeyWithoutPlaintext>(),
     row::<ram::alias::GetAccountAlias>(),
+    row::<sts::GetCallerIdentity>(),
     row::<ram::groups::GetGroup>(),
     row::<ram::policies::GetPolicy>(),
     row::<ram::versions::GetPolicyVersion>(),
@@ -391,6 +404,7 @@ pub static TABLE: &[Row] = &[
     row::<ram::members::RemoveUserFromGroup>(),
     row::<restore_secret::RestoreSecret>(),
     row::<campaigns::ResumeRotationCampaign>(),
+    row::<ram::roles::RevokeRoleSessions>(),
     row::<rotate_secret::RotateSecret>(),
     row::<keys::ScheduleKeyDeletion>(),
     row::<ram::alias::SetAccountAlias>(),
@@ -430,7 +444,7 @@ pub fn find(action: &str, version: &str) -> Result<&'static Row, ApiError> {
         None if !known => Err(ApiError::new(
             "InvalidVersion",
             400,
-            "The Version is none that is served here: 2016-01-20, 2015-05-01.",
+            "The Version is none that is served here: 2016-01-20, 2015-05-01, 2015-04-01.",
         )),
         None => {
             Err(ApiError::new("InvalidAction.NotFound", 404, "The action does not exist in this Version."))
@@ -465,7 +479,10 @@ mod tests {
     #[test]
     fn a_right_is_needed_for_all_but_what_the_contract_leaves_open() {
         let open = TABLE.iter().filter(|row| row.spec.description.needs_no_right());
-        assert_eq!(open.map(|row| row.spec.name).collect::<Vec<_>>(), ["DescribeRegions"]);
+        assert_eq!(
+            open.map(|row| row.spec.name).collect::<Vec<_>>(),
+            ["DescribeRegions", "GetCallerIdentity"]
+        );
     }
 
     #[test]

@@ -21,11 +21,13 @@ pub enum Service {
     Kms,
     /// RAM 2015-05-01.
     Ram,
+    /// STS 2015-04-01.
+    Sts,
 }
 
 impl Service {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Kms, Self::Ram];
+    pub const ALL: [Self; 3] = [Self::Kms, Self::Ram, Self::Sts];
 
     /// Its name in audit records.
     #[must_use]
@@ -33,6 +35,7 @@ impl Service {
         match self {
             Self::Kms => "Kms",
             Self::Ram => "Ram",
+            Self::Sts => "Sts",
         }
     }
 
@@ -42,6 +45,7 @@ impl Service {
         match self {
             Self::Kms => "kms",
             Self::Ram => "ram",
+            Self::Sts => "sts",
         }
     }
 
@@ -51,6 +55,7 @@ impl Service {
         match self {
             Self::Kms => "2016-01-20",
             Self::Ram => "2015-05-01",
+            Self::Sts => "2015-04-01",
         }
     }
 
@@ -63,6 +68,10 @@ impl Service {
                 format!("This operation for {resource} is forbidden by permission system."),
             ),
             Self::Ram => ("NoPermission", "You are not authorized to do this action.".to_owned()),
+            Self::Sts => (
+                "NoPermission",
+                "You are not authorized to do this action. You should be authorized by RAM.".to_owned(),
+            ),
         }
     }
 }

@@ -62,9 +62,12 @@ impl Decided {
         let mut error = ApiError::new(code, 403, message);
         error.detail = Some(Box::new(AccessDeniedDetail {
             auth_action: question.action.to_owned(),
-            auth_principal_type: "SubUser",
+            auth_principal_type: if caller.session.is_some() { "AssumedRoleUser" } else { "SubUser" },
             auth_principal_owner_id: scope.account.to_string(),
-            auth_principal_display_name: caller.user_id.to_string(),
+            auth_principal_display_name: match &caller.session {
+                Some(_) => caller.name.to_string(),
+                None => caller.id.to_string(),
+            },
             policy_type: policy_type(layer),
             no_permission_type: kind,
         }));
@@ -122,12 +125,14 @@ pub(super) struct Matter<'a> {
     pub(super) request_tags: &'a [Tag],
     /// Further condition keys that the call gives values to.
     pub(super) conditions: &'a [(&'static str, &'a str)],
+    /// The trust policy of the role that is to be taken on.
+    pub(super) trust: Option<&'a Policy>,
 }
 
 impl<'a> Matter<'a> {
     /// A secret and nothing else.
     const fn of(secret: &'a SecretName) -> Self {
-        Self { about: Some(secret), request_tags: &[], conditions: &[] }
+        Self { about: Some(secret), request_tags: &[], conditions: &[], trust: None }
     }
 }
 
@@ -143,7 +148,7 @@ impl Gate {
         matter: &Matter<'_>,
         questions: &[Question],
     ) -> Decided {
-        let &Matter { about, request_tags, conditions } = matter;
+        let &Matter { about, request_tags, conditions, trust } = matter;
         // What cannot be found has neither tags nor a policy; that it is missing
         // is told only to callers whose policies allow the action.
         let (secret, unknown) = match about {
@@ -176,7 +181,7 @@ impl Gate {
             entries.extend(conditions.iter().map(|(key, value)| Entry::new(key, Value::Text(value))));
             let context = Context::new(&entries);
             let decided = questions.iter().map(|(question, key)| {
-                let policy = policy.filter(|_| own.as_ref() == Some(&question.resource));
+                let policy = policy.filter(|_| own.as_ref() == Some(&question.resource)).or(trust);
                 let (action, resource) = (question.action, &question.resource);
                 let decision = match key {
                     None => asked(caller, action, resource, &context, policy),

@@ -7,7 +7,7 @@ use crate::api::describe::Audit;
 use crate::api::wire::Call;
 use crate::audit::{
     AdditionalEventData, Authorization, Check, Event, EventAccess, EventError, EventId, EventType,
-    IdentityType, ItemOutcome, Phase, RequestParameters, Tls, UserIdentity,
+    IdentityType, ItemOutcome, Phase, RequestParameters, SessionContext, Tls, UserIdentity,
 };
 use crate::identity::Caller;
 use crate::model::{SecretName, VersionId, VersionStage};
@@ -242,6 +242,18 @@ impl<'a> Facts<'a> {
                 out.number("SignedAt", seconds);
             }
         }
+        if let Some(caller) = self.caller
+            && let Some(session) = &caller.session
+        {
+            out.known("stsTokenPrincipalName", caller.name.replacen(':', "/", 1));
+            if let Some(account) = caller.principal.account().and_then(|id| id.parse().ok()) {
+                out.number("stsTokenPlayerUid", account);
+            }
+            out.known("stsTokenChain", session.chain.join(" > "));
+            if let Some(identity) = &session.source_identity {
+                out.known("stsTokenSourceIdentity", identity.as_str());
+            }
+        }
         let mut unknown = 0_u64;
         for (name, value) in parameters.iter() {
             if PROTOCOL.contains(&name) {
@@ -281,12 +293,18 @@ impl<'a> Facts<'a> {
     fn identity<'s>(&'s self, scope: &'s Scope) -> UserIdentity<'s> {
         match self.caller {
             Some(caller) => UserIdentity {
-                kind: IdentityType::RamUser,
-                principal_id: Some(&caller.user_id),
+                kind: match caller.session {
+                    Some(_) => IdentityType::AssumedRole,
+                    None => IdentityType::RamUser,
+                },
+                principal_id: Some(&caller.id),
                 account_id: Some(scope.account.as_str()),
-                user_name: Some(caller.user.as_str().into()),
+                user_name: Some((&*caller.name).into()),
                 access_key_id: Some(caller.access_key_id.as_str()),
-                session_context: None,
+                session_context: caller.session.as_ref().map(|session| SessionContext {
+                    creation_ms: u64::try_from(session.issued.millis()).unwrap_or(0),
+                    mfa_authenticated: false,
+                }),
             },
             None => UserIdentity { access_key_id: self.claimed_key, ..UserIdentity::unknown() },
         }

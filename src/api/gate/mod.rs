@@ -156,7 +156,7 @@ impl Gate {
             Ok(caller) => caller,
             Err(error) => return self.refusal(&facts, unauthenticated(error, &claim)).await,
         };
-        if let Err(wait_ms) = self.throttle.take(&caller.user_id, row.spec.name, self.clock.now()) {
+        if let Err(wait_ms) = self.throttle.take(&caller.quota, row.spec.name, self.clock.now()) {
             facts.caller = Some(&caller);
             return self.refuse_throttled(&facts, &caller, wait_ms).await;
         }
@@ -209,10 +209,12 @@ impl Gate {
         let questions = action.questions(&asking);
         facts.items = &items;
         let (decided, refusal) = if items.is_empty() {
+            let trust = action.trust(&asking);
             let matter = Matter {
                 about: action.secret(),
                 request_tags: action.request_tags(),
                 conditions: &action.conditions(),
+                trust: trust.as_deref(),
             };
             let decided = self.decide(call, signed.caller, &matter, &questions).await;
             let refusal = decided.refusal(A::SPEC.service, signed.caller, &self.scope);
@@ -289,7 +291,7 @@ impl Gate {
         wait_ms: u64,
     ) -> Result<(Reply, Recorded), ApiError> {
         let error = throttled(facts.spec.map(|spec| spec.service), wait_ms);
-        match self.throttled.admit(Arc::clone(&caller.user_id), self.clock.now()) {
+        match self.throttled.admit(Arc::clone(&caller.quota), self.clock.now()) {
             Some(suppressed) => self.note_refusal(facts, error, suppressed).await,
             None => Err(error),
         }
@@ -353,7 +355,11 @@ pub struct Health {
 /// What a principal is told that calls too often (kms-secrets.md section 10.1,
 /// ram.md section 3.5).
 fn throttled(service: Option<Service>, wait_ms: u64) -> ApiError {
-    let code = if service == Some(Service::Ram) { "Throttling.User" } else { "Rejected.Throttling" };
+    let code = if matches!(service, Some(Service::Ram | Service::Sts)) {
+        "Throttling.User"
+    } else {
+        "Rejected.Throttling"
+    };
     ApiError {
         retry_after_ms: Some(wait_ms),
         ..ApiError::new(
@@ -384,9 +390,9 @@ fn log_cause(facts: &Facts<'_>, error: &ApiError) {
     }
 }
 
-/// The RAM API has its own words for the same failures (ram.md section 3.5).
+/// The RAM and STS APIs have their own words for the same failures (ram.md sections 3.5 and 4.4).
 fn in_words_of(service: Service, mut error: ApiError) -> ApiError {
-    if service == Service::Ram {
+    if service != Service::Kms {
         match &*error.code {
             "InternalFailure" => error.code = "InternalError".into(),
             "ServiceUnavailableTemporary" => error.code = "ServiceUnavailable".into(),

@@ -82,7 +82,7 @@ impl Class {
             || spec.name.contains("Tag")
             || OF_THE_SERVICE.contains(&spec.name);
         match (spec.service, spec.name) {
-            (Service::Ram, _) => Self::Users,
+            (Service::Ram | Service::Sts, _) => Self::Users,
             (Service::Kms, "CreateSecret" | "DeleteSecret") => Self::CreateSecrets,
             (Service::Kms, "DescribeSecret" | "GetSecretValue") => Self::ReadSecrets,
             (Service::Kms, "CreateKey") => Self::CreateKeys,

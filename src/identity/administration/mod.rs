@@ -1,6 +1,7 @@
 //! Changes of the directory, one at a time, each one transaction.
 
 mod alias;
+mod assume;
 mod attachments;
 mod groups;
 mod keys;
@@ -22,6 +23,7 @@ use crate::ram::PolicyError;
 use crate::seal::{RowAltered, SealError};
 use crate::store::{Change, IdentityTable, StoreError};
 
+pub use assume::{NewSession, SessionCredentials};
 pub use keys::NewAccessKey;
 pub use policies::WhenFull;
 pub use roles::RoleChange;
@@ -45,6 +47,15 @@ pub enum IdentityError {
     /// A limit is reached.
     #[error("the limit of {0} is reached")]
     Limit(&'static str),
+    /// The session is to last longer than it may.
+    #[error("a session may last {longest} seconds at most")]
+    SessionSeconds {
+        /// How long it may last, in seconds.
+        longest: u32,
+    },
+    /// The session's token would be longer than what comes along with calls may be.
+    #[error("the token of the session is too long")]
+    TokenLength,
     /// The policy's document is not valid.
     #[error("the policy document is not valid")]
     Policy(#[source] PolicyError),

@@ -4,7 +4,7 @@ use super::{Edit, IdentityError, random_digits};
 use crate::audit::Access;
 use crate::identity::Identities;
 use crate::identity::directory::folded;
-use crate::model::{Holder, RoleName, RoleRecord};
+use crate::model::{Holder, RoleName, RoleRecord, Timestamp};
 use crate::ram::{Policy, PolicyKind};
 use crate::store::IdentityTable;
 
@@ -48,7 +48,7 @@ impl Identities {
             created: now,
             updated: now,
             service: None,
-            sessions_from: None,
+            revoked_until: None,
             deletion: None,
         };
         self.edit(async |directory| {
@@ -98,6 +98,27 @@ impl Identities {
         })
         .await?;
         changed.ok_or(IdentityError::Missing("Role"))
+    }
+
+    /// Ends all sessions of a role that were begun until now.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Missing`].
+    pub async fn revoke_sessions(
+        &self,
+        _access: &Access,
+        name: &RoleName,
+    ) -> Result<Timestamp, IdentityError> {
+        let now = self.clock.now();
+        self.edit(async |directory| {
+            let mut role = directory.role(name).ok_or(IdentityError::Missing("Role"))?.clone();
+            // A clock that was set back takes no revocation away.
+            role.revoked_until = role.revoked_until.max(Some(now));
+            Ok(vec![self.put(IdentityTable::Roles, folded(name.as_str()), &role, true)?])
+        })
+        .await?;
+        Ok(now)
     }
 
     /// Deletes a role that has no policies; its sessions end with it.

@@ -39,7 +39,7 @@ impl Identities {
             created: now,
             updated: now,
             service: Some(role.service.to_owned()),
-            sessions_from: None,
+            revoked_until: None,
             deletion: None,
         };
         self.edit(async |directory| {

@@ -32,6 +32,7 @@ pub(crate) struct Refused {
 pub(crate) struct Client {
     kms: client::Client,
     ram: client::Client,
+    sts: client::Client,
     credentials: Credentials,
     key: AccessKey,
 }
@@ -55,7 +56,16 @@ impl Client {
         };
         let credentials =
             Credentials::new(key.id.clone(), &SecretBytes::copy_of(key.secret.as_bytes()), None);
-        Self { kms: service(Service::Kms), ram: service(Service::Ram), credentials, key: key.clone() }
+        let [kms, ram, sts] = Service::ALL.map(service);
+        Self { kms, ram, sts, credentials, key: key.clone() }
+    }
+
+    /// The same client with a security token.
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        let secret = SecretBytes::copy_of(self.key.secret.as_bytes());
+        let token = SecretBytes::copy_of(token.as_bytes());
+        self.credentials = Credentials::new(self.key.id.clone(), &secret, Some(token));
+        self
     }
 
     /// The key that it signs with.
@@ -72,6 +82,7 @@ impl Client {
         let row = TABLE.iter().find(|row| row.spec.name == action);
         let client = match row.map(|row| row.spec.service) {
             Some(Service::Ram) => &self.ram,
+            Some(Service::Sts) => &self.sts,
             Some(Service::Kms) | None => &self.kms,
         };
         match client.call(&self.credentials, action, &[], parameters).await {

@@ -19,6 +19,11 @@ struct KeyBody<'a> {
     create_date: String,
 }
 
+/// Whose keys a call is about. A session has none and must name a user.
+fn owner<'a>(user: Option<&'a UserName>, caller: &'a Caller) -> Result<&'a UserName, ApiError> {
+    user.or(caller.user.as_ref()).ok_or_else(|| ApiError::missing("UserName"))
+}
+
 /// Makes an access key; its secret is in this answer and nowhere else.
 #[derive(Debug)]
 pub(in crate::api::actions) struct CreateAccessKey {
@@ -49,8 +54,7 @@ impl Action for CreateAccessKey {
             request_id: &'a RequestId,
             access_key: KeyBody<'a>,
         }
-        let made =
-            services.identities.create_access_key(access, self.user.as_ref().unwrap_or(&caller.user)).await?;
+        let made = services.identities.create_access_key(access, owner(self.user.as_ref(), caller)?).await?;
         let secret = str::from_utf8(made.secret.expose()).ok().ok_or_else(ApiError::internal)?;
         let access_key = KeyBody {
             access_key_id: &made.record.id,
@@ -99,7 +103,7 @@ impl Action for ListAccessKeys {
             access_key: Vec<KeyBody<'a>>,
         }
         let directory = services.identities.directory();
-        let user = self.user.as_ref().unwrap_or(&caller.user);
+        let user = owner(self.user.as_ref(), caller)?;
         directory.user(user).ok_or(IdentityError::Missing("User"))?;
         let access_key = directory
             .access_keys(user)
@@ -150,7 +154,7 @@ impl Action for UpdateAccessKey {
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        let user = self.user.as_ref().unwrap_or(&caller.user);
+        let user = owner(self.user.as_ref(), caller)?;
         services.identities.update_access_key(access, user, &self.key, self.status).await?;
         empty(request_id)
     }
@@ -181,7 +185,7 @@ impl Action for DeleteAccessKey {
         access: &Access,
         request_id: &RequestId,
     ) -> Result<Done, ApiError> {
-        let user = self.user.as_ref().unwrap_or(&caller.user);
+        let user = owner(self.user.as_ref(), caller)?;
         services.identities.delete_access_key(access, user, &self.key).await?;
         empty(request_id)
     }

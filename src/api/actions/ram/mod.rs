@@ -95,7 +95,7 @@ fn new_text(input: &Input<'_>, parameter: &str) -> Option<String> {
 
 impl Asking<'_> {
     /// A question about all users, groups, roles or policies, such as `user/*`.
-    fn on_all(&self, right: &'static str, of: &str) -> Vec<Question> {
+    pub(super) fn on_all(&self, right: &'static str, of: &str) -> Vec<Question> {
         vec![Question { action: right, resource: Arn::ram(&self.scope.account, of) }]
     }
 
@@ -106,7 +106,7 @@ impl Asking<'_> {
     }
 
     /// A question about a role, by its stored name as in [`on_user`](Self::on_user).
-    fn on_role(&self, right: &'static str, role: &RoleName) -> Question {
+    pub(super) fn on_role(&self, right: &'static str, role: &RoleName) -> Question {
         let stored = self.directory.role(role).map_or(role, |record| &record.name);
         Question { action: right, resource: Arn::ram(&self.scope.account, &format!("role/{stored}")) }
     }

@@ -171,6 +171,33 @@ impl Action for DeleteRole {
     }
 }
 
+/// Ends all sessions of a role that were begun until now; an extension.
+#[derive(Debug)]
+pub(in crate::api::actions) struct RevokeRoleSessions(RoleName);
+
+impl Action for RevokeRoleSessions {
+    const SPEC: Spec = spec!(Ram, "RevokeRoleSessions");
+
+    fn parse(input: &Input<'_>) -> Result<Self, ApiError> {
+        role_name(input).map(Self)
+    }
+
+    fn questions(&self, asking: &Asking<'_>) -> Vec<Question> {
+        vec![asking.on_role(Self::SPEC.right, &self.0)]
+    }
+
+    async fn run(
+        self,
+        services: &Services,
+        _caller: &Caller,
+        access: &Access,
+        request_id: &RequestId,
+    ) -> Result<Done, ApiError> {
+        let moment = services.identities.revoke_sessions(access, &self.0).await?;
+        answer(request_id, &json!({ "RevokedUntil": moment.to_string() }))
+    }
+}
+
 /// All roles, by name.
 #[derive(Debug)]
 pub(in crate::api::actions) struct ListRoles(Part);
