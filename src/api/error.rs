@@ -419,9 +419,18 @@ impl From<IdentityError> for ApiError {
             IdentityError::Limit(what) => {
                 Self::new(format!("LimitExceeded.{what}"), 409, format!("The limit of {what} is reached."))
             }
-            IdentityError::SessionSeconds { .. } | IdentityError::TokenLength => {
-                Self::invalid(sentence(&error))
-            }
+            IdentityError::SessionSeconds { longest } => Self::new(
+                "InvalidParameter.DurationSeconds",
+                400,
+                format!(
+                    "The parameter DurationSeconds must be 900 to {longest} for this role and this caller."
+                ),
+            ),
+            IdentityError::TokenLength => Self::new(
+                "InvalidParameter.PolicySize",
+                400,
+                "The parameter Policy has too many bytes for what comes along with every call.",
+            ),
             IdentityError::ServiceRole => Self::unsupported(
                 "The role belongs to a service: delete it with DeleteServiceLinkedRole, or leave it as it is.",
             ),

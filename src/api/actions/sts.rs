@@ -8,7 +8,7 @@ use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
 use crate::audit::Access;
-use crate::identity::{Caller, IdentityError, NewSession};
+use crate::identity::{Caller, NewSession};
 use crate::model::{RequestId, RoleName};
 use crate::ram::{Policy, PolicyError, PolicyKind};
 
@@ -123,14 +123,7 @@ impl Action for AssumeRole {
             arn: &'a str,
             assumed_role_id: &'a str,
         }
-        let made =
-            services.identities.assume_role(access, caller, self.new).map_err(|error| match error {
-                IdentityError::SessionSeconds { longest } => {
-                    fault("DurationSeconds", &format!("900 to {longest} for this role and this caller"))
-                }
-                IdentityError::TokenLength => too_long(),
-                other => other.into(),
-            })?;
+        let made = services.identities.assume_role(access, caller, self.new)?;
         let session = &made.session;
         let arn = format!("{}/{}", services.identities.role_arn(&made.role.name), session.name);
         let assumed_role_id = format!("{}:{}", made.role.id, session.name);
