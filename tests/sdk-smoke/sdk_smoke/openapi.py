@@ -52,6 +52,9 @@ def there_is(vault: Vault, key) -> dict[str, list[str]]:
         "UserAccessKeyId": [victim.id],
         "ResourceType": ["secret", "key"],
         "RegionId": [vault.place.region],
+        # So that not every call that is drawn is only a trial, or has what is not supported.
+        "DryRun": ["false", ""],
+        "Recipient": [""],
     }
     keys = [client.call("CreateKey")["KeyMetadata"]["KeyId"] for _ in range(3)]
     for number, made in enumerate(keys):
@@ -69,7 +72,9 @@ def offer(document: dict, names: dict[str, list[str]]) -> None:
     """Lets parameters be drawn, by turns, from what there is and from the examples of the document."""
     for operation, path in document["paths"].items():
         body = path["post"].get("requestBody")
-        form = body["content"]["application/x-www-form-urlencoded"]["schema"] if body else {}
+        content = body["content"]["application/x-www-form-urlencoded"] if body else {}
+        form = content.get("schema", {})
+        plain_call = {}
         for members in (form.get("properties", {}), form.get("patternProperties", {})):
             for name, schema in members.items():
                 plain = name.strip("^$").split("\\.")[0]
@@ -80,13 +85,18 @@ def offer(document: dict, names: dict[str, list[str]]) -> None:
                 pool = pool + schema.get("examples", [])
                 if pool:
                     members[name] = {"anyOf": [{"enum": pool}, schema]}
+                    plain_call[name] = pool[0]
+        # With nothing but what is required, so that some calls do succeed.
+        required = form.get("required", [])
+        if content and set(required) <= set(plain_call):
+            content["example"] = {name: plain_call[name] for name in required}
 
 
 def draw(vault: Vault, folder: pathlib.Path, examples: int) -> str:
     """Runs schemathesis; what it printed."""
     command = [os.environ["SDK_SMOKE_SCHEMATHESIS"], "run", str(folder / "openapi.json")]
     command += ["--url", f"https://{vault.endpoint}", "--tls-verify", str(vault.ca), "--checks", CHECKS]
-    command += ["--phases", "coverage,fuzzing", "--max-examples", str(examples), "--seed", "20"]
+    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(examples), "--seed", "20"]
     command += ["--workers", "2", "--continue-on-failure", "--no-shrink", "--warnings", "off"]
     command += ["--report", "json", "--report-json-path", str(folder / "report.json")]
     environment = {
