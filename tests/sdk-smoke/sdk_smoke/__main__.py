@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 
@@ -139,6 +140,8 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=15)
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
+    # So that what runs is ended, too, when somebody ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="run-", dir=pathlib.Path.cwd()))
     smoke = Smoke(folder, tuple(arguments.only or PARTS), arguments.examples)
     try:
