@@ -85,7 +85,7 @@ pid_file = "{self.folder}/host/pid"
         command += ["--binary", os.environ["SDK_SMOKE_PLUGIN"]]
         command += ["--cloud-endpoint", self.endpoint, "--cloud-ca-file", self.ca]
         key = {"ALIBABA_CLOUD_ACCESS_KEY_ID": CLOUD_KEY, "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret}
-        done = subprocess.run(command, env={**CLEAN, **key}, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env={**CLEAN, **key}, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"the plug-in was not installed: {done.stderr.strip()}")
 
