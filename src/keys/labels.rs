@@ -3,11 +3,8 @@
 use super::{Edit, KeyError, Keys, Plan};
 use crate::audit::Access;
 use crate::model::key::{AliasRecord, KeyName, KeyRecord, KeyState};
-use crate::model::{AliasName, KeyId, Tag};
+use crate::model::{AliasName, KeyId, Tag, with_tags};
 use crate::store::KeyTable;
-
-/// Tags of a key at most (kms-secrets.md section 7).
-const MAX_TAGS: usize = 20;
 
 impl Keys {
     /// Gives a key another name.
@@ -75,32 +72,22 @@ impl Keys {
         .await
     }
 
-    /// Sets tags of a key; those of other names stay.
+    /// Sets tags of all these keys, or of none of them; tags of other names stay.
     ///
     /// # Errors
     ///
     /// [`KeyError::KeyNotFound`], [`KeyError::PendingDeletion`],
     /// [`KeyError::Limit`] for more than 20 in all.
-    pub async fn tag(&self, _access: &Access, key: &KeyId, tags: Vec<Tag>) -> Result<(), KeyError> {
-        self.change(key, |record| {
-            changeable(record)?;
-            for tag in tags {
-                match record.tags.iter_mut().find(|present| present.key == tag.key) {
-                    Some(present) => present.value = tag.value,
-                    None => record.tags.push(tag),
-                }
-            }
-            if record.tags.len() > MAX_TAGS {
-                return Err(KeyError::Limit("tags"));
-            }
+    pub async fn tag(&self, _access: &Access, keys: &[KeyId], tags: &[Tag]) -> Result<(), KeyError> {
+        self.label(keys, |record| {
+            record.tags = with_tags(&record.tags, tags).ok_or(KeyError::Limit("tags"))?;
             Ok(())
         })
         .await
-        .map(drop)
     }
 
-    /// Takes tags off a key, all of them when none is named. One that it does
-    /// not have is no error.
+    /// Takes tags off all these keys, or off none of them; all tags when none is
+    /// named. One that a key does not have is no error.
     ///
     /// # Errors
     ///
@@ -108,16 +95,34 @@ impl Keys {
     pub async fn untag(
         &self,
         _access: &Access,
-        key: &KeyId,
+        keys: &[KeyId],
         names: Option<&[String]>,
     ) -> Result<(), KeyError> {
-        self.change(key, |record| {
-            changeable(record)?;
+        self.label(keys, |record| {
             record.tags.retain(|tag| names.is_some_and(|names| !names.contains(&tag.key)));
             Ok(())
         })
         .await
-        .map(drop)
+    }
+
+    /// Changes the tags of keys in one transaction.
+    async fn label(
+        &self,
+        keys: &[KeyId],
+        change: impl Fn(&mut KeyRecord) -> Result<(), KeyError>,
+    ) -> Result<(), KeyError> {
+        self.edit(|snapshot| {
+            let mut edits = Vec::with_capacity(keys.len());
+            for key in keys {
+                let found = snapshot.find(&KeyName::Id(key.clone())).ok_or(KeyError::KeyNotFound)?;
+                changeable(found)?;
+                let mut record = KeyRecord::clone(found);
+                change(&mut record)?;
+                edits.push(self.put_key(&mut record, true)?);
+            }
+            Ok(Plan { edits, ..Plan::default() })
+        })
+        .await
     }
 }
 

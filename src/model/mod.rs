@@ -16,6 +16,7 @@ pub mod key;
 pub mod rotation;
 mod sealed;
 mod secret;
+mod tags;
 
 pub use access::{
     AccessKeyRecord, AccessKeyStatus, Attachment, CloudCredentials, GroupRecord, Holder, Membership,
@@ -38,3 +39,4 @@ pub use secret::{
     AutomaticRotation, EcsBinding, OsFamily, Schedule, SecretDataType, SecretRecord, SecretSubType,
     SecretType, Tag, VersionMeta, VersionStage,
 };
+pub use tags::{MAX_TAGS, Untag, with_tags};

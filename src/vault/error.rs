@@ -56,7 +56,7 @@ pub enum VaultError {
     #[error("another secret is for the same credential")]
     TargetTaken,
     /// A secret would have more tags than it may.
-    #[error("a secret has {limit} tags at most", limit = super::MAX_TAGS)]
+    #[error("a secret has {limit} tags at most", limit = crate::model::MAX_TAGS)]
     TooManyTags,
     /// A version of that id exists and holds another value.
     #[error("a version of that id holds another value")]

@@ -29,7 +29,6 @@ pub use error::VaultError;
 pub use lifecycle::{Deletion, NewSecret, next_rotation};
 pub use lists::Label;
 pub use stages::StageMove;
-pub use tags::{MAX_TAGS, Untag, with_tags};
 pub use value::{NewVersion, Pick, Put, Value};
 
 use memory::Memory;

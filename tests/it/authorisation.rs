@@ -11,13 +11,18 @@ use crate::harness::{AccessKey, Appliance, Client, Connection, Reply, Request, p
 use crate::ram_calls;
 
 /// Parameters that sound calls have though they are not required.
-const BESIDES: [(&str, &str); 12] = [
+const BESIDES: [(&str, &str); 17] = [
     ("CreateAccessKey", "UserName"),
     ("DeleteAccessKey", "UserName"),
     ("ListAccessKeys", "UserName"),
+    ("ListResourceTags", "SecretName"),
+    ("ListTagResources", "ResourceId.N"),
     ("PlanRotationCampaign", "NamePrefix"),
     ("SetDeletionProtection", "KeyId"),
     ("StartRotationCampaign", "NamePrefix"),
+    ("TagResource", "SecretName"),
+    ("UntagResource", "SecretName"),
+    ("UntagResources", "TagKey.N"),
     ("UpdateAccessKey", "UserName"),
     ("UpdateGroup", "NewComments"),
     ("UpdateRole", "NewDescription"),
@@ -48,7 +53,7 @@ fn sound_value(action: &str, parameter: &Parameter) -> String {
         "RoleName" => format!("r-{action}"),
         "PolicyName" => format!("p-{action}"),
         "SecretData" => "Marker-Value".to_owned(),
-        "SecretName" => format!("s/{action}"),
+        "ResourceId.N" | "SecretName" => format!("s/{action}"),
         "SecretsList" => format!(r#"[{{"SecretName":"s/{action}"}}]"#),
         "UserName" => format!("u-{action}"),
         name => {
@@ -105,7 +110,8 @@ async fn prepare(admin: &Client, row: &Row, call: &mut [(String, String)]) {
     }
     let of = |name: &str| call.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
     let item = (action == BATCH).then(|| format!("s/{action}"));
-    if let Some(name) = of("SecretName").or(item).filter(|_| action != "CreateSecret") {
+    if let Some(name) = of("SecretName").or(of("ResourceId.1")).or(item).filter(|_| action != "CreateSecret")
+    {
         admin.create_secret(&name, "Marker-Value").await;
         if action == "RestoreSecret" {
             admin.ok("DeleteSecret", &[("SecretName", &name)]).await;
@@ -253,7 +259,16 @@ async fn every_action_is_refused_to_all_but_those_who_may_and_is_recorded() {
 
 /// The same call for things that there are not.
 fn missing_resource(call: &[(String, String)]) -> Vec<(String, String)> {
-    let names = ["SecretName", "UserName", "GroupName", "PolicyName", "RoleArn", "RoleName", "AliasName"];
+    let names = [
+        "SecretName",
+        "UserName",
+        "GroupName",
+        "PolicyName",
+        "RoleArn",
+        "RoleName",
+        "AliasName",
+        "ResourceId.1",
+    ];
     call.iter()
         .map(|(n, v)| match n.as_str() {
             "SecretsList" => (n.clone(), v.replace("\"}", "-missing\"}")),

@@ -118,6 +118,11 @@ const KEY_FILTERS: &[&str] =
     &["{}", "[1]", r#"[{"Key":"KeyState","Values":[]}]"#, r#"[{"Key":"Colour","Values":["a"]}]"#];
 const CONTEXT: &[&str] = &["[]", r#"{"a":1}"#, r#"{"a":"b","a":"b"}"#];
 
+/// With the name of a secret it is one too many.
+const NO_KEY: &[&str] = &["00000000-0000-0000-0000-000000000000"];
+/// No places in a list of secrets, the last two encoded as such are.
+const TOKEN: &[&str] = &["x", "*", "MTpzZWNyZXQ6MTph4", "MTpzZWNyZXQ6eDph", "MTpzZWNyZXQ6MTphIGI"];
+
 /// Values that the action refuses for reasons that its description does not have.
 fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
     match (action, parameter) {
@@ -147,6 +152,14 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         ("UpdateSecretVersionStage", "VersionStage") => &["ACSPending"],
         // A Generic secret does not rotate.
         ("CreateSecret", "EnableAutomaticRotation") => &["true"],
+        ("TagResource" | "UntagResource" | "ListResourceTags", "KeyId") => NO_KEY,
+        (_, "CertificateId") => &["c"],
+        (_, "RegionId") => &["cn-beijing", "CN-HANGZHOU"],
+        (_, "ResourceId.N") => NAME,
+        ("TagResources", "Tag.N.Key") | (_, "TagKey.N") => &["a b", "a*", "acs:a", "aliyun"],
+        ("TagResources", "Tag.N.Value") => &["a b", "a*"],
+        (_, "TagKeys") => &[",", "a b", "acs:a", "aliyun", "[", "[]", "[1]", r#"["a",""]"#, r#"{"a":1}"#],
+        ("ListTagResources", "NextToken") => TOKEN,
         (_, "Tags") => TAGS,
         (_, "PolicyDocument") => DOCUMENT,
         ("SetAccountAlias", "AccountAlias") => &["Abc", "-abc", "abc-", "a--b", "a_b", "名前前"],
@@ -169,8 +182,14 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
 }
 
 /// Parameters that are required by a rule that their description tells in words.
-const NEEDED: [(&str, &str); 2] =
-    [("PlanRotationCampaign", "NamePrefix"), ("StartRotationCampaign", "NamePrefix")];
+const NEEDED: [(&str, &str); 6] = [
+    ("ListResourceTags", "SecretName"),
+    ("PlanRotationCampaign", "NamePrefix"),
+    ("StartRotationCampaign", "NamePrefix"),
+    ("TagResource", "SecretName"),
+    ("UntagResource", "SecretName"),
+    ("UntagResources", "TagKey.N"),
+];
 
 /// Parameters beside those that are described.
 const BESIDE: [(&str, &str, &str); 1] = [("UpdateSecret", "ExtendedConfig.CustomData.", "x")];

@@ -375,8 +375,8 @@ async fn states_change_as_the_table_says() {
     assert!(is_state(&keys.schedule_deletion(access, &key, 7).await.unwrap_err()));
     assert!(is_state(&keys.create_alias(access, alias("alias/new"), &key).await.unwrap_err()));
     assert!(is_pending(&keys.update_description(access, &key, "x".to_owned()).await.unwrap_err()));
-    assert!(is_pending(&keys.tag(access, &key, tags(&["a"])).await.unwrap_err()));
-    assert!(is_pending(&keys.untag(access, &key, None).await.unwrap_err()));
+    assert!(is_pending(&keys.tag(access, std::slice::from_ref(&key), &tags(&["a"])).await.unwrap_err()));
+    assert!(is_pending(&keys.untag(access, std::slice::from_ref(&key), None).await.unwrap_err()));
     assert!(is_pending(&keys.create_version(access, &key).await.unwrap_err()));
     keys.create_alias(access, alias("alias/other"), &other).await.unwrap();
     assert!(is_pending(&keys.update_alias(access, &alias("alias/other"), &key).await.unwrap_err()));
@@ -409,13 +409,17 @@ async fn aliases_and_tags_are_found_again_and_have_their_limits() {
     let full = stand.keys.create_alias(&stand.access, alias("alias/c"), &one).await;
     assert!(matches!(full, Err(KeyError::Limit(_))), "{full:?}");
     stand.keys.update_alias(&stand.access, &alias("alias/b"), &two).await.unwrap();
-    stand.keys.tag(&stand.access, &one, tags(&["a", "b"])).await.unwrap();
+    stand.keys.tag(&stand.access, std::slice::from_ref(&one), &tags(&["a", "b"])).await.unwrap();
     let new = Tag { key: "b".to_owned(), value: "2".to_owned() };
-    stand.keys.tag(&stand.access, &one, vec![new.clone()]).await.unwrap();
-    stand.keys.untag(&stand.access, &one, Some(&["a".to_owned(), "absent".to_owned()])).await.unwrap();
+    stand.keys.tag(&stand.access, std::slice::from_ref(&one), std::slice::from_ref(&new)).await.unwrap();
+    stand
+        .keys
+        .untag(&stand.access, std::slice::from_ref(&one), Some(&["a".to_owned(), "absent".to_owned()]))
+        .await
+        .unwrap();
     let many: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let refused = stand.keys.tag(&stand.access, &one, tags(&many)).await;
+    let refused = stand.keys.tag(&stand.access, std::slice::from_ref(&one), &tags(&many)).await;
     assert!(matches!(refused, Err(KeyError::Limit(_))), "{refused:?}");
 
     stand.restart().await.unwrap();

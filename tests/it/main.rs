@@ -34,6 +34,7 @@ mod secrets_api;
 mod signature_vectors;
 mod store;
 mod sts;
+mod tags;
 mod tampering;
 mod transport;
 mod users;

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::campaigns::{Described, described};
-use super::create_secret::tags;
+use super::tags::tags;
 use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;

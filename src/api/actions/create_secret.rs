@@ -7,6 +7,7 @@ use super::describe_secret::{RotationFields, extended_config};
 use super::ecs_value::{self, ExtendedConfig};
 use super::keys::Named;
 use super::secret_policies;
+use super::tags::tags;
 use super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use crate::api::ApiError;
 use crate::api::wire::Answer;
@@ -19,8 +20,6 @@ use crate::model::{
 };
 use crate::vault::NewSecret;
 
-/// Tags of a secret at most.
-const MAX_TAGS: usize = 20;
 /// The prefix of names of managed secrets, and that of ECS secrets.
 const MANAGED: &str = "acs/";
 const ECS: &str = "acs/ecs/";
@@ -55,38 +54,6 @@ struct Body<'a> {
     rotation: Option<RotationFields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     extended_config: Option<String>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct OneTag {
-    tag_key: String,
-    tag_value: String,
-}
-
-/// `Tags`.
-pub(super) fn tags(input: &Input<'_>) -> Result<Vec<Tag>, ApiError> {
-    let Some(text) = input.optional("Tags").filter(|t| !t.is_empty()) else { return Ok(Vec::new()) };
-    let rule = "The parameter Tags must be a JSON array of at most 20 objects {\"TagKey\":\"…\",\"TagValue\":\"…\"}; \
-                keys and values have up to 128 of letters, digits and / \\ _ - . + = : @, keys do not begin with aliyun or acs:.";
-    let read: Vec<OneTag> = serde_json::from_str(text).ok().ok_or_else(|| ApiError::invalid(rule))?;
-    let allowed = |t: &str| {
-        t.chars().count() <= 128 && t.chars().all(|c| c.is_alphanumeric() || "/\\_-.+=:@".contains(c))
-    };
-    let fits = |tag: &OneTag| {
-        !tag.tag_key.is_empty()
-            && allowed(&tag.tag_key)
-            && allowed(&tag.tag_value)
-            && !tag.tag_key.starts_with("aliyun")
-            && !tag.tag_key.starts_with("acs:")
-    };
-    let mut keys: Vec<&str> = read.iter().map(|t| t.tag_key.as_str()).collect();
-    keys.sort_unstable();
-    let doubled = keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
-    if read.len() > MAX_TAGS || doubled || !read.iter().all(fits) {
-        return Err(ApiError::invalid(rule));
-    }
-    Ok(read.into_iter().map(|t| Tag { key: t.tag_key, value: t.tag_value }).collect())
 }
 
 fn kind(input: &Input<'_>) -> Result<SecretType, ApiError> {

@@ -29,6 +29,7 @@ mod restore_secret;
 mod rotate_secret;
 mod secret_policies;
 mod sts;
+mod tags;
 mod update_secret;
 mod update_secret_rotation_policy;
 mod update_secret_version_stage;
@@ -46,7 +47,7 @@ use crate::identity::{Caller, Directory, Identities};
 use crate::keys::Keys;
 use crate::model::campaign::Selector;
 use crate::model::{
-    AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, UserName, VersionId,
+    AccountId, Arn, PolicyName, PolicyType, RegionId, RequestId, SecretName, Tag, Untag, UserName, VersionId,
     VersionStage,
 };
 use crate::ram::Policy;
@@ -264,6 +265,13 @@ pub trait Action: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// For a call about several things, of which all must be allowed: what they
+    /// are. The gate then asks these questions only, those about each secret by
+    /// its own tags and policy.
+    fn parts(&self, _asking: &Asking<'_>) -> Vec<Item> {
+        Vec::new()
+    }
+
     /// Takes what the gate has decided of each of the [`items`](Self::items),
     /// in their order.
     fn settle(&mut self, _verdicts: Vec<Verdict>) {}
@@ -288,6 +296,11 @@ pub trait Action: Sized + Send + Sync + 'static {
 
     /// The trust policy of the role that the call takes on.
     fn trust(&self, _asking: &Asking<'_>) -> Option<Arc<Policy>> {
+        None
+    }
+
+    /// The tags that the call would take off, for conditions on them.
+    fn untags(&self) -> Option<&Untag> {
         None
     }
 
@@ -390,12 +403,14 @@ pub static TABLE: &[Row] = &[
     row::<ram::attachments::ListPoliciesForRole>(),
     row::<ram::attachments::ListPoliciesForUser>(),
     row::<ram::versions::ListPolicyVersions>(),
+    row::<tags::ListResourceTags>(),
     row::<ram::roles::ListRoles>(),
     row::<campaigns::ListRotationCampaigns>(),
     row::<list_rotation_events::ListRotationEvents>(),
     row::<list_secret_rotations::ListSecretRotations>(),
     row::<list_secret_version_ids::ListSecretVersionIds>(),
     row::<list_secrets::ListSecrets>(),
+    row::<tags::ListTagResources>(),
     row::<ram::users::ListUsers>(),
     row::<ram::members::ListUsersForGroup>(),
     row::<campaigns::PauseRotationCampaign>(),
@@ -412,6 +427,10 @@ pub static TABLE: &[Row] = &[
     row::<keys::SetDeletionProtection>(),
     row::<secret_policies::SetSecretPolicy>(),
     row::<campaign_plan::StartRotationCampaign>(),
+    row::<tags::TagResource>(),
+    row::<tags::TagResources>(),
+    row::<tags::UntagResource>(),
+    row::<tags::UntagResources>(),
     row::<ram::keys::UpdateAccessKey>(),
     row::<keys::UpdateAlias>(),
     row::<ram::groups::UpdateGroup>(),

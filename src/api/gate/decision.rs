@@ -10,7 +10,7 @@ use crate::audit::AuthorizationDecision;
 use crate::identity::Caller;
 use crate::model::campaign::Selector;
 use crate::model::key::{KeyName, KeyRecord};
-use crate::model::{Arn, SecretName, Tag, Timestamp};
+use crate::model::{Arn, SecretName, Tag, Timestamp, Untag};
 use crate::ram::{Context, Decision, Entry, Layer, Policy, Request, Value, decide};
 use crate::rotation::fleet::Candidate;
 use crate::vault::{self, VaultError};
@@ -121,8 +121,8 @@ const FIXED_KEYS: usize = 6;
 pub(super) struct Matter<'a> {
     /// The secret.
     pub(super) about: Option<&'a SecretName>,
-    /// The tags that the call would set.
-    pub(super) request_tags: &'a [Tag],
+    /// What the call would do to tags.
+    pub(super) labels: LabelChange<'a>,
     /// Further condition keys that the call gives values to.
     pub(super) conditions: &'a [(&'static str, &'a str)],
     /// The trust policy of the role that is to be taken on.
@@ -132,8 +132,22 @@ pub(super) struct Matter<'a> {
 impl<'a> Matter<'a> {
     /// A secret and nothing else.
     const fn of(secret: &'a SecretName) -> Self {
-        Self { about: Some(secret), request_tags: &[], conditions: &[], trust: None }
+        Self { about: Some(secret), labels: LabelChange::NONE, conditions: &[], trust: None }
     }
+}
+
+/// What a call would do to the tags of what it is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LabelChange<'a> {
+    /// Those that it would set.
+    pub(super) set: &'a [Tag],
+    /// Those that it would take off.
+    pub(super) taken: Option<&'a Untag>,
+}
+
+impl LabelChange<'_> {
+    /// Nothing.
+    pub(super) const NONE: Self = Self { set: &[], taken: None };
 }
 
 impl Gate {
@@ -148,7 +162,7 @@ impl Gate {
         matter: &Matter<'_>,
         questions: &[Question],
     ) -> Decided {
-        let &Matter { about, request_tags, conditions, trust } = matter;
+        let &Matter { about, labels, conditions, trust } = matter;
         // What cannot be found has neither tags nor a policy; that it is missing
         // is told only to callers whose policies allow the action.
         let (secret, unknown) = match about {
@@ -177,7 +191,7 @@ impl Gate {
         let own = policy.and(about).map(|name| Arn::secret(&self.scope.region, &self.scope.account, name));
         let circumstances = Circumstances::of(call);
         let ask = |tags: &[Tag], with_tags: bool, policy: Option<&Policy>| -> Vec<(Question, Decision)> {
-            let mut entries = circumstances.entries(caller, tags, request_tags);
+            let mut entries = circumstances.entries(caller, tags, labels);
             entries.extend(conditions.iter().map(|(key, value)| Entry::new(key, Value::Text(value))));
             let context = Context::new(&entries);
             let decided = questions.iter().map(|(question, key)| {
@@ -187,7 +201,7 @@ impl Gate {
                     None => asked(caller, action, resource, &context, policy),
                     Some(key) => {
                         let tags: &[Tag] = if with_tags { &key.tags } else { &[] };
-                        let entries = circumstances.entries(caller, tags, request_tags);
+                        let entries = circumstances.entries(caller, tags, labels);
                         asked(caller, action, resource, &Context::new(&entries), None)
                     }
                 };
@@ -240,6 +254,31 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Decides on the parts of a call of which all must be allowed, each by its
+    /// own tags and policy. Gives all that was asked, and why the call is refused.
+    pub(super) async fn decide_all(
+        &self,
+        call: &Call,
+        caller: &Caller,
+        service: Service,
+        matter: &Matter<'_>,
+        parts: &[Item],
+    ) -> (Decided, Option<ApiError>) {
+        let mut all =
+            Decided { checks: Vec::new(), shown: None, set_version: caller.directory_version, unknown: None };
+        let mut refusal = None;
+        for part in parts {
+            let matter = Matter { about: part.secret.as_ref(), ..*matter };
+            let decided = self.decide(call, caller, &matter, &part.questions).await;
+            refusal = refusal.or_else(|| decided.refusal(service, caller, &self.scope));
+            all.checks.extend(decided.checks);
+            all.unknown = all.unknown.or(decided.unknown);
+        }
+        (all, refusal)
+    }
+}
+
 /// The right that goes along with one on a secret, on the customer master key
 /// that the secret is encrypted under (kms-secrets.md section 9).
 fn right_on_key(action: &str) -> Option<&'static str> {
@@ -250,7 +289,19 @@ fn right_on_key(action: &str) -> Option<&'static str> {
     }
 }
 
-/// Decides by the caller's policies, and by that of the resource.
+/// The other name of a right: the policies that the imitated service ships grant
+/// some rights on its resources by those of another product (ram.md section 2.1).
+fn other_name(action: &str) -> Option<&'static str> {
+    match action {
+        "kms:ListTagResources" => Some("ecs:ListTagResources"),
+        "kms:TagResources" => Some("ecs:TagResources"),
+        "kms:UntagResources" => Some("ecs:UntagResources"),
+        _ => None,
+    }
+}
+
+/// Decides by the caller's policies, and by that of the resource. Of a right
+/// with two names either is enough, and a deny of either holds.
 fn asked(
     caller: &Caller,
     action: &str,
@@ -258,14 +309,24 @@ fn asked(
     context: &Context<'_>,
     policy: Option<&Policy>,
 ) -> Decision {
-    let request = Request {
-        principal: &caller.principal,
-        action,
-        resource: resource.as_str(),
-        resource_group: None,
-        context,
+    let ask = |action: &str| {
+        let request = Request {
+            principal: &caller.principal,
+            action,
+            resource: resource.as_str(),
+            resource_group: None,
+            context,
+        };
+        decide(&caller.policies, policy, &request)
     };
-    decide(&caller.policies, policy, &request)
+    let first = ask(action);
+    let Some(other) = other_name(action).map(ask) else { return first };
+    match (&first, &other) {
+        (Decision::DenyExplicit { .. } | Decision::DenyBroken { .. }, _) => first,
+        (_, Decision::DenyExplicit { .. } | Decision::DenyBroken { .. }) => other,
+        (Decision::DenyImplicit { .. }, Decision::Allow { .. }) => other,
+        (Decision::Allow { .. } | Decision::DenyImplicit { .. }, _) => first,
+    }
 }
 
 /// What conditions may ask about a call, beside the caller and the resource.
@@ -287,8 +348,8 @@ impl Circumstances {
 
     /// The keys of ram.md section 1.6 that this appliance can know. `tags` are
     /// those of the secret.
-    fn entries<'a>(&'a self, caller: &'a Caller, tags: &'a [Tag], asked: &'a [Tag]) -> Vec<Entry<'a>> {
-        let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + asked.len() * 2);
+    fn entries<'a>(&'a self, caller: &'a Caller, tags: &'a [Tag], labels: LabelChange<'a>) -> Vec<Entry<'a>> {
+        let mut entries = Vec::with_capacity(FIXED_KEYS + tags.len() * 2 + labels.set.len() * 2);
         entries.push(Entry::new("acs:SourceIp", Value::Ip(self.source)));
         entries.push(Entry::new("acs:SecureTransport", Value::Bool(true)));
         entries.push(Entry::new("acs:CurrentTime", time(self.arrived)));
@@ -300,9 +361,19 @@ impl Circumstances {
             entries.push(Entry::tagged("acs:ResourceTag", &tag.key, &tag.value));
             entries.push(Entry::tagged("kms:tag", &tag.key, &tag.value));
         }
-        for tag in asked {
+        for tag in labels.set {
             entries.push(Entry::tagged("acs:RequestTag", &tag.key, &tag.value));
             entries.push(Entry::new("acs:TagKeys", Value::Text(&tag.key)));
+        }
+        // A deny for a key holds as well where it is not named but meant.
+        match labels.taken {
+            Some(Untag::Keys(keys)) => {
+                entries.extend(keys.iter().map(|key| Entry::new("acs:TagKeys", Value::Text(key))));
+            }
+            Some(Untag::All) => {
+                entries.extend(tags.iter().map(|tag| Entry::new("acs:TagKeys", Value::Text(&tag.key))));
+            }
+            None => {}
         }
         entries
     }
@@ -312,7 +383,7 @@ impl Circumstances {
     /// `policy` are those of the item.
     #[must_use]
     pub fn hide(&self, caller: &Caller, question: &Question, tags: &[Tag], policy: Option<&Policy>) -> bool {
-        let entries = self.entries(caller, tags, &[]);
+        let entries = self.entries(caller, tags, LabelChange::NONE);
         match asked(caller, question.action, &question.resource, &Context::new(&entries), policy) {
             Decision::Allow { .. } | Decision::DenyImplicit { .. } => false,
             Decision::DenyExplicit { .. } | Decision::DenyBroken { .. } => true,
@@ -329,7 +400,7 @@ fn is_allowed(
     policy: Option<&Policy>,
 ) -> bool {
     let circumstances = Circumstances::of(call);
-    let entries = circumstances.entries(caller, tags, &[]);
+    let entries = circumstances.entries(caller, tags, LabelChange::NONE);
     asked(caller, action, resource, &Context::new(&entries), policy).is_allow()
 }
 

@@ -29,7 +29,7 @@ use crate::rpc::signature::{Claim, Received, Rules};
 pub use decision::Circumstances;
 pub use throttle::{Class, Rates};
 
-use decision::Matter;
+use decision::{LabelChange, Matter};
 use facts::Facts;
 use ration::Ration;
 use throttle::Throttle;
@@ -207,22 +207,25 @@ impl Gate {
         let asking = Asking { scope: &self.scope, directory: &directory, caller: signed.caller };
         let items = action.items(&asking);
         let questions = action.questions(&asking);
-        facts.items = &items;
-        let (decided, refusal) = if items.is_empty() {
-            let trust = action.trust(&asking);
-            let matter = Matter {
-                about: action.secret(),
-                request_tags: action.request_tags(),
-                conditions: &action.conditions(),
-                trust: trust.as_deref(),
-            };
-            let decided = self.decide(call, signed.caller, &matter, &questions).await;
-            let refusal = decided.refusal(A::SPEC.service, signed.caller, &self.scope);
-            (decided, refusal)
-        } else {
+        let parts = action.parts(&asking);
+        facts.items = if items.is_empty() { &parts } else { &items };
+        let trust = action.trust(&asking);
+        let matter = Matter {
+            about: action.secret(),
+            labels: LabelChange { set: action.request_tags(), taken: action.untags() },
+            conditions: &action.conditions(),
+            trust: trust.as_deref(),
+        };
+        let (decided, refusal) = if !items.is_empty() {
             let (decided, verdicts) = self.decide_each(call, signed.caller, A::SPEC.service, &items).await;
             action.settle(verdicts);
             (decided, None)
+        } else if !parts.is_empty() {
+            self.decide_all(call, signed.caller, A::SPEC.service, &matter, &parts).await
+        } else {
+            let decided = self.decide(call, signed.caller, &matter, &questions).await;
+            let refusal = decided.refusal(A::SPEC.service, signed.caller, &self.scope);
+            (decided, refusal)
         };
         facts.decided = Some(&decided);
         let is_open = description.needs_no_right() && questions.is_empty();

@@ -21,7 +21,8 @@ const PAGE_SIZE: &str = "100";
 #[command(after_long_help = "\
 Examples:
   strongroom secret list --type ecs
-  strongroom secret list --tag-key team --json")]
+  strongroom secret list --tag env=prod --tag team=web
+  strongroom secret list --filter 'Description=of the shop' --json")]
 pub(super) struct ListArgs {
     /// Only secrets of this kind
     #[arg(long = "type", value_name = "TYPE")]
@@ -29,9 +30,25 @@ pub(super) struct ListArgs {
     /// Only the secret of exactly this name; may be repeated
     #[arg(long, value_name = "NAME", value_parser = SecretName::parse)]
     name: Vec<SecretName>,
-    /// Only secrets with a label of this key; may be repeated
+    /// Only secrets with a tag of this key; may be repeated
     #[arg(long, value_name = "KEY")]
     tag_key: Vec<String>,
+    /// Only secrets with this tag; of several, all of them
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "tag_key")]
+    tag: Vec<(String, String)>,
+    /// Only secrets of which this holds; KEY is SecretName, Description, TagKey,
+    /// TagValue, DKMSInstanceId, SecretType or Creator. Of several with the same
+    /// key one is enough
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    filter: Vec<(String, String)>,
+}
+
+/// Two texts with `=` between them, of which the first is not empty.
+pub(super) fn pair(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE"),
+    }
 }
 
 /// Show everything about a secret but its value
@@ -64,12 +81,15 @@ pub(super) async fn secrets(
 ) -> Result<(), CliError> {
     let mut rows = Vec::new();
     let mut seen = 0;
+    let filters = args.filters().to_string();
     for number in 1_u32.. {
         let number = number.to_string();
-        let mut query = vec![("PageNumber", number.as_str()), ("PageSize", PAGE_SIZE)];
-        if !args.tag_key.is_empty() {
-            query.push(("FetchTags", "true"));
-        }
+        let query = [
+            ("PageNumber", number.as_str()),
+            ("PageSize", PAGE_SIZE),
+            ("FetchTags", if args.compares_tags() { "true" } else { "false" }),
+            ("Filters", filters.as_str()),
+        ];
         let page: SecretPage = connection.call("ListSecrets", &query, &[]).await?.into()?;
         let is_last = page.secret_list.secret.is_empty();
         seen += page.secret_list.secret.len();
@@ -105,16 +125,46 @@ fn read_row(row: &Value) -> Result<SecretRow, CliError> {
     SecretRow::deserialize(row).ok().ok_or(CliError::Answer { action: "ListSecrets" })
 }
 
+/// The most values that one condition of `Filters` has (kms-secrets.md section 5.6).
+const VALUES: usize = 10;
+
 impl ListArgs {
-    /// Whether the row was asked for. The vault does not choose, so this does;
-    /// values of one flag are alternatives, as they are in `Filters`
-    /// (kms-secrets.md section 5.6).
+    /// What the vault is to choose by. Of several tags it gets the first: its
+    /// conditions cannot say that two tags must be there.
+    fn filters(&self) -> Value {
+        let mut conditions: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut add =
+            |key, value| match conditions.iter_mut().find(|(known, v)| *known == key && v.len() < VALUES) {
+                Some((_, values)) => values.push(value),
+                None => conditions.push((key, vec![value])),
+            };
+        self.name.iter().for_each(|name| add("SecretName", name.as_str()));
+        self.kind.iter().for_each(|kind| add("SecretType", SecretType::from(*kind).as_str()));
+        self.tag_key.iter().for_each(|key| add("TagKey", key));
+        if let Some((key, value)) = self.tag.first() {
+            add("TagKey", key);
+            // An empty value is none that a condition can have.
+            if !value.is_empty() {
+                add("TagValue", value);
+            }
+        }
+        self.filter.iter().for_each(|(key, value)| add(key, value));
+        conditions.iter().map(|(key, values)| json!({ "Key": key, "Values": values })).collect()
+    }
+
+    /// Whether there are tags that the vault cannot choose by.
+    fn compares_tags(&self) -> bool {
+        self.tag.len() > 1 || self.tag.iter().any(|(_, value)| value.is_empty())
+    }
+
+    /// Whether a row has the tags that the vault did not choose by.
     fn wants(&self, row: &SecretRow) -> bool {
-        let kind = self.kind.map(|kind| SecretType::from(kind).as_str());
         let tags = row.tags.as_ref().map_or(&[][..], |tags| &tags.tag);
-        kind.is_none_or(|kind| row.secret_type.eq_ignore_ascii_case(kind))
-            && (self.name.is_empty() || self.name.iter().any(|name| name.as_str() == row.secret_name))
-            && (self.tag_key.is_empty() || tags.iter().any(|tag| self.tag_key.contains(&tag.tag_key)))
+        !self.compares_tags()
+            || self
+                .tag
+                .iter()
+                .all(|(key, value)| tags.iter().any(|t| t.tag_key == *key && t.tag_value == *value))
     }
 }
 
@@ -223,28 +273,54 @@ mod tests {
     use super::*;
     use crate::cli::output::{Form, captured};
 
+    fn args(text: &[&str]) -> ListArgs {
+        #[derive(clap::Parser)]
+        struct Program {
+            #[command(flatten)]
+            list: ListArgs,
+        }
+        <Program as clap::Parser>::try_parse_from(text).unwrap().list
+    }
+
     #[test]
-    fn rows_are_chosen_by_every_flag_that_is_given() {
-        let rows = [
-            json!({"SecretName": "acs/ecs/a", "SecretType": "ECS", "Tags": {"Tag": [{"TagKey": "team", "TagValue": "x"}]}}),
-            json!({"SecretName": "b", "SecretType": "Generic", "Tags": {"Tag": [{"TagKey": "tier"}, {"TagKey": "team"}]}}),
-            json!({"SecretName": "c", "SecretType": "Generic"}),
-        ];
-        let chosen = |kind, names: &[&str], tag_keys: &[&str]| {
-            let args = ListArgs {
-                kind,
-                name: names.iter().map(|name| SecretName::parse(name).unwrap()).collect(),
-                tag_key: tag_keys.iter().map(|key| (*key).to_owned()).collect(),
-            };
-            let wanted = rows.iter().map(|row| read_row(row).unwrap()).filter(|row| args.wants(row));
-            wanted.map(|row| row.secret_name).collect::<Vec<_>>()
-        };
-        assert_eq!(chosen(None, &[], &[]), ["acs/ecs/a", "b", "c"]);
-        assert_eq!(chosen(Some(Kind::Ecs), &[], &[]), ["acs/ecs/a"]);
-        assert_eq!(chosen(None, &["c", "b"], &[]), ["b", "c"]);
-        assert_eq!(chosen(None, &[], &["team"]), ["acs/ecs/a", "b"]);
-        assert_eq!(chosen(None, &[], &["tier", "other"]), ["b"]);
-        assert_eq!(chosen(Some(Kind::Generic), &["acs/ecs/a"], &["team"]), [""; 0]);
+    fn the_vault_chooses_by_every_flag_that_is_given() {
+        let names: Vec<String> = (0..11).map(|n| format!("--name=n{n}")).collect();
+        let mut many = vec!["list"];
+        many.extend(names.iter().map(String::as_str));
+        let condition = |key: &str, values: &[&str]| json!({ "Key": key, "Values": values });
+        for (given, expected) in [
+            (&["list"][..], vec![]),
+            (&["list", "--type", "ecs"], vec![condition("SecretType", &["ECS"])]),
+            (&["list", "--tag-key", "a", "--tag-key", "b"], vec![condition("TagKey", &["a", "b"])]),
+            (
+                &["list", "--tag", "a=b=c", "--name", "x"],
+                vec![
+                    condition("SecretName", &["x"]),
+                    condition("TagKey", &["a"]),
+                    condition("TagValue", &["b=c"]),
+                ],
+            ),
+            (&["list", "--filter", "Description=a b"], vec![condition("Description", &["a b"])]),
+            (
+                &many,
+                vec![
+                    condition("SecretName", &["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"]),
+                    condition("SecretName", &["n10"]),
+                ],
+            ),
+        ] {
+            assert_eq!(args(given).filters(), Value::from(expected), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_tags_all_must_be_there() {
+        let row = |tags: Value| read_row(&json!({ "SecretName": "a", "Tags": { "Tag": tags } })).unwrap();
+        let both = args(&["list", "--tag", "a=1", "--tag", "b=2"]);
+        let tag = |key: &str, value: &str| json!({ "TagKey": key, "TagValue": value });
+        assert!(both.wants(&row(json!([tag("a", "1"), tag("b", "2"), tag("c", "3")]))));
+        assert!(!both.wants(&row(json!([tag("a", "1"), tag("b", "3")]))));
+        assert!(args(&["list", "--tag", "a=1"]).wants(&row(json!([]))), "the vault has chosen");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod put;
 mod remove;
 mod rotate;
 mod rotations;
+mod tag;
 mod update;
 mod watch;
 
@@ -45,6 +46,8 @@ enum SecretCommand {
     Rotations(rotations::RotationsArgs),
     Stage(update::StageArgs),
     Update(update::UpdateArgs),
+    Tag(tag::TagArgs),
+    Untag(tag::UntagArgs),
     Versions(list::VersionsArgs),
 }
 
@@ -74,6 +77,8 @@ pub(super) async fn run(args: SecretArgs, output: &mut Output) -> Result<(), Cli
         SecretCommand::RotationPolicy(args) => rotate::policy(&args, &connection()?, output).await,
         SecretCommand::Rotations(args) => rotations::run(&args, &connection()?, output).await,
         SecretCommand::Stage(args) => update::move_stage(&args, &connection()?, output).await,
+        SecretCommand::Tag(args) => tag::tag(&args, &connection()?, output).await,
+        SecretCommand::Untag(args) => tag::untag(&args, &connection()?, output).await,
         SecretCommand::Update(args) => update::run(&args, &connection()?, output).await,
         SecretCommand::Versions(args) => list::versions(&args, &connection()?, output).await,
     }

@@ -1,6 +1,6 @@
 //! CreateKey (kms-secrets.md section 8.1).
 
-use super::super::create_secret::tags;
+use super::super::tags::tags;
 use super::super::{Action, Asking, Done, Input, Question, Services, Spec, spec};
 use super::describe::{Body, Metadata};
 use super::rotation_interval;
