@@ -21,6 +21,7 @@ use crate::audit::Access;
 use crate::keys::KeyError;
 use crate::model::key::KeyName;
 use crate::model::{Arn, KeyId, MAX_TAGS, RequestId, SecretName, Tag, Untag};
+use crate::vault::VaultError;
 
 /// Resources of one call at most.
 const MAX_RESOURCES: usize = 50;
@@ -284,10 +285,7 @@ async fn untag(
 
 /// Too many tags are told alike of keys and secrets.
 fn key_error(error: KeyError) -> ApiError {
-    match error {
-        KeyError::Limit(_) => crate::vault::VaultError::TooManyTags.into(),
-        other => other.into(),
-    }
+    if matches!(error, KeyError::Limit(_)) { VaultError::TooManyTags.into() } else { error.into() }
 }
 
 #[cfg(test)]
