@@ -132,6 +132,7 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         (_, "AliasName") => ALIAS,
         (_, "CiphertextBlob") => &["eA=="],
         (_, "EncryptionContext") => CONTEXT,
+        ("TagResource" | "UntagResource" | "ListResourceTags", "KeyId") => NO_KEY,
         (_, "EncryptionKeyId" | "KeyId" | "ProtectedResourceArn") => KEY,
         ("DescribeKeyVersion", "KeyVersionId") => &["x", "a b"],
         ("CreateKey", "KeySpec") => &["AES", "Aliyun_SM4", "RSA_2048", "EC_P256"],
@@ -152,7 +153,6 @@ fn by_hand(action: &str, parameter: &str) -> &'static [&'static str] {
         ("UpdateSecretVersionStage", "VersionStage") => &["ACSPending"],
         // A Generic secret does not rotate.
         ("CreateSecret", "EnableAutomaticRotation") => &["true"],
-        ("TagResource" | "UntagResource" | "ListResourceTags", "KeyId") => NO_KEY,
         (_, "CertificateId") => &["c"],
         (_, "RegionId") => &["cn-beijing", "CN-HANGZHOU"],
         (_, "ResourceId.N") => NAME,
