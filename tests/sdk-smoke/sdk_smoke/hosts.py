@@ -42,7 +42,11 @@ class Hosts:
         if started.returncode != 0:
             raise RuntimeError(f"the test host did not start: {started.stderr.strip()}")
         self.address = json.loads(started.stdout)["address"]
-        self._emulate()
+        try:
+            self._emulate()
+        except BaseException:
+            self.stop()
+            raise
 
     def _emulate(self) -> None:
         secret = secrets.token_hex(16)
