@@ -80,6 +80,32 @@ fn killed_at_any_durable_write_a_rotation_ends_by_itself_and_the_current_version
     println!("{key} crash points × 2 kinds: all ended well (a password has {password} of them)");
 }
 
+/// Only what must not be read on its way is sealed: a password that the caller chose.
+#[tokio::test]
+async fn killed_at_the_write_of_a_sealing_key_a_chosen_password_is_put_in_force_all_the_same() {
+    let mut world = World::new(Kind::Password).await;
+    for side in SIDES {
+        let old = world.current(NAME).await;
+        let chosen = Credential::password(USER, &format!("Chosen-Horse-9{side}"));
+        let (version, data) = (format!("sealed-{side}"), chosen.text());
+        world.appliance.kill();
+        world.environment(&[("STRONGROOM_CRASH_AT", &format!("SealingKey/{side}"))]);
+        world.appliance.start().await;
+        let call = [("SecretName", NAME), ("VersionId", version.as_str()), ("SecretData", &data)];
+        // The answer and the end of the process come in either order.
+        drop(world.admin().try_call("RotateSecret", &call).await);
+        let status = world.appliance.wait();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{side}: it was not met: {status}");
+        world.quiet().await;
+        assert!(old.logs_on(&world.host), "{side}: nothing was sent yet");
+
+        world.environment(&[]);
+        world.appliance.start().await;
+        assert_eq!(world.over(&version).await.state, "Done", "{side}");
+        assert!(world.at_rest(&version).await == chosen, "{side}: another value is in force");
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_a_crash_cut_off_is_said_to_have_an_unknown_outcome_once() {
     let mut world = World::new(Kind::Password).await;
