@@ -266,10 +266,12 @@ impl From<VaultError> for ApiError {
                     "The secret is scheduled for deletion at {until}: restore it, or delete it at once with ForceDeleteWithoutRecovery=true."
                 ),
             ),
-            VaultError::Full => Self::new(
+            VaultError::Full { limit } => Self::new(
                 "Rejected.LimitExceeded",
                 400,
-                "The secret has as many versions as it may have, all with a stage: take a stage off an old version.",
+                format!(
+                    "The secret has {limit} versions, as many as the quota allows, all with a stage: take a stage off an old version."
+                ),
             ),
             VaultError::NotFound => Self::not_found(),
             VaultError::Quota { limit } => Self::new(

@@ -123,7 +123,7 @@ pub(super) async fn assemble(config: &Config) -> Result<Parts, ApplianceError> {
         Arc::clone(&opened.clock),
         config.cache.secrets.max(1),
     );
-    let vault = Arc::new(vault.with_quota(config.quotas.secrets));
+    let vault = Arc::new(vault.with_quotas(config.quotas.secrets, config.quotas.versions));
     let commander = commander(config, &opened).await?;
     let rotations = Arc::new(Rotations::new(
         Arc::clone(&vault),

@@ -7,13 +7,14 @@ use serde::Deserialize;
 use super::config::ConfigError;
 use crate::api::actions::TABLE;
 use crate::api::gate::{Class, Rates};
+use crate::vault::USUAL_VERSIONS;
 
 /// The highest rate that can be set; a bucket counts in nanoseconds.
 const MAX_RATE: u32 = 1_000_000;
 
 /// `[quotas]`
 ///
-/// 0 is no limit everywhere. The defaults are far above what Alibaba Cloud
+/// 0 is no limit, except for versions. The defaults are far above what Alibaba Cloud
 /// grants an account (kms-secrets.md section 9): one appliance has one owner.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,13 +25,21 @@ pub struct Quotas {
     pub keys: u64,
     /// Aliases of keys.
     pub aliases: u64,
+    /// Versions of a secret; the oldest without a stage goes when there are more.
+    pub versions: usize,
     /// Calls a second of each principal, by class of actions or single action.
     pub per_second: BTreeMap<String, u32>,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { secrets: 1_000_000, keys: 1_000, aliases: 10_000, per_second: BTreeMap::new() }
+        Self {
+            secrets: 1_000_000,
+            keys: 1_000,
+            aliases: 10_000,
+            versions: USUAL_VERSIONS,
+            per_second: BTreeMap::new(),
+        }
     }
 }
 
@@ -48,6 +57,8 @@ impl Quotas {
         let value =
             |holds: bool, name, rule| if holds { Ok(()) } else { Err(ConfigError::Value { name, rule }) };
         let is_known = |name: &str| class(name).is_some() || TABLE.iter().any(|row| row.spec.name == name);
+        // Current, previous, and the one that a rotation makes; each costs room in the row.
+        value((4..=100).contains(&self.versions), "quotas.versions", "from 4 to 100")?;
         value(
             self.per_second.keys().all(|name| is_known(name)),
             "quotas.per_second",

@@ -35,7 +35,7 @@ use crate::model::{
 };
 use crate::runtime::Blocking;
 use crate::store::{Change, StoreError};
-use crate::vault::{MAX_VERSIONS, Vault, VaultError};
+use crate::vault::{Vault, VaultError};
 
 pub use advice::{warning_in_words, what_to_do};
 pub use material::{Chosen, KeyType, MaterialError, PasswordRule, openssh_public_key};
@@ -336,7 +336,7 @@ impl Rotations {
             stages: vec![VersionStage::Pending],
             key_fingerprint: candidate.fingerprint.clone(),
         });
-        let dropped = secret.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
+        let dropped = self.vault.prune(&mut secret)?;
         let id = RotationId::from_random(&self.vault.random_id()?);
         let key = secret.encryption_key.as_ref();
         let material = self.seal_material(&id, key, &candidate.told).await?;

@@ -123,7 +123,9 @@ mod tests {
             spoiled[at] = if spoiled[at] == b'A' { b'B' } else { b'A' };
             assert!(ours.open(str::from_utf8(&spoiled).unwrap()).is_err(), "{at}");
         }
-        for bad in ["", "A", "AQ", "*", &ticket[1..], &ticket[..ticket.len() - 1]] {
+        let (_, without_head) = ticket.split_at(1);
+        let (without_tail, _) = ticket.split_at(ticket.len() - 1);
+        for bad in ["", "A", "AQ", "*", without_head, without_tail] {
             assert!(ours.open(bad).is_err(), "{bad}");
         }
     }

@@ -23,8 +23,11 @@ pub enum VaultError {
         until: Timestamp,
     },
     /// A limit of the number of versions is reached.
-    #[error("the secret has {limit} versions, all of them with a stage", limit = super::MAX_VERSIONS)]
-    Full,
+    #[error("the secret has {limit} versions, all of them with a stage")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
     /// There are as many secrets as there may be.
     #[error("there are {limit} secrets, as many as there may be")]
     Quota {

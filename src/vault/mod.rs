@@ -35,8 +35,9 @@ use memory::Memory;
 
 /// How often a change is made anew from a fresher row before it is given up.
 const CONFLICTS: usize = 16;
-/// Versions of a secret at most (kms-secrets.md sections 5.3 and 6.5).
-pub const MAX_VERSIONS: usize = 10;
+/// Versions of a secret at most unless it is set otherwise (kms-secrets.md
+/// sections 5.3 and 6.5).
+pub const USUAL_VERSIONS: usize = 10;
 
 /// Stages of the owner's own that a secret may have (kms-secrets.md section 5.3).
 pub const MAX_CUSTOM_STAGES: usize = 8;
@@ -63,6 +64,8 @@ pub struct Vault {
     memory: Memory,
     /// Secrets at most; 0 is no limit.
     quota: u64,
+    /// Versions of each at most.
+    versions: usize,
 }
 
 /// The table name that the MACs of secrets cover.
@@ -80,13 +83,34 @@ impl Vault {
         clock: Arc<dyn Clock>,
         remembered: usize,
     ) -> Self {
-        Self { account, region, store, sealer, integrity, clock, memory: Memory::new(remembered), quota: 0 }
+        Self {
+            account,
+            region,
+            store,
+            sealer,
+            integrity,
+            clock,
+            memory: Memory::new(remembered),
+            quota: 0,
+            versions: USUAL_VERSIONS,
+        }
     }
 
-    /// The same vault with at most so many secrets; 0 is no limit.
+    /// The same vault with at most so many secrets, 0 for no limit, and
+    /// versions of each.
     #[must_use]
-    pub fn with_quota(self, secrets: u64) -> Self {
-        Self { quota: secrets, ..self }
+    pub fn with_quotas(self, secrets: u64, versions: usize) -> Self {
+        Self { quota: secrets, versions, ..self }
+    }
+
+    /// Drops the oldest versions without a stage while there are more than
+    /// there may be, and gives their ids.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Full`] when too many have one.
+    pub fn prune(&self, record: &mut SecretRecord) -> Result<Vec<VersionId>, VaultError> {
+        record.prune(self.versions).ok_or(VaultError::Full { limit: self.versions })
     }
 
     /// The account all secrets belong to.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use strongroom_hsm::SecretBytes;
 
-use super::{CONFLICTS, Entry, MAX_VERSIONS, Vault, VaultError, stages, version_binding};
+use super::{CONFLICTS, Entry, Vault, VaultError, stages, version_binding};
 use crate::audit::Access;
 use crate::model::{
     Binding, Sealed, SecretDataType, SecretName, SecretRecord, SecretType, VersionId, VersionMeta,
@@ -199,9 +199,9 @@ impl Vault {
             }
         }
         stages::count(&record)?;
-        let dropped = record.prune(MAX_VERSIONS).ok_or(VaultError::Full)?;
+        let dropped = self.prune(&mut record)?;
         if record.version(&new.id).is_none() {
-            return Err(VaultError::Full);
+            return Err(VaultError::Full { limit: self.versions });
         }
         let mut changes = vec![self.seal_version(&record, &new.id, &new.data).await?];
         changes.extend(

@@ -242,3 +242,39 @@ async fn a_rate_for_something_that_does_not_exist_keeps_the_vault_from_starting(
     appliance.configure(|text| text.push_str("\n[quotas.per_second]\nread_secrets = 0\n"));
     appliance.start().await;
 }
+
+#[tokio::test]
+async fn as_many_versions_are_kept_as_the_quota_says() {
+    let mut appliance = with_quotas("\n[quotas]\nversions = 4\n").await;
+    let admin = appliance.admin();
+    admin.create_secret("db", "one").await;
+    let put = async |client: &Client, version: &str, stages: &str| {
+        let call = [
+            ("SecretName", "db"),
+            ("VersionId", version),
+            ("SecretData", version),
+            ("VersionStages", stages),
+        ];
+        client.call("PutSecretValue", &call).await
+    };
+    let versions = async |client: &Client| {
+        let call = [("SecretName", "db"), ("IncludeDeprecated", "true")];
+        client.ok("ListSecretVersionIds", &call).await["TotalCount"].clone()
+    };
+    for version in ["v2", "v3", "v4", "v5", "v6"] {
+        put(&admin, version, r#"["ACSCurrent"]"#).await.unwrap();
+    }
+    assert_eq!(versions(&admin).await, 4);
+    // With a stage on each there is nothing to drop.
+    for (version, stage) in [("v3", "old"), ("v4", "older")] {
+        let call = [("SecretName", "db"), ("VersionStage", stage), ("MoveToVersion", version)];
+        admin.ok("UpdateSecretVersionStage", &call).await;
+    }
+    let refused = put(&admin, "v7", r#"["new"]"#).await.unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (400, "Rejected.LimitExceeded"));
+    assert!(refused.message.contains("4 versions"), "{}", refused.message);
+
+    appliance.stop();
+    appliance.configure(|text| *text = text.replace("versions = 4", "versions = 3"));
+    assert!(appliance.try_start().await.is_err(), "three are too few for a rotation");
+}
