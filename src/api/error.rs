@@ -331,6 +331,7 @@ impl From<KeyError> for ApiError {
                 "The alias does not exist. Check its name, the account and the region.",
             ),
             KeyError::Altered(error) => Self::internal().because(&error),
+            KeyError::Audit(error) => Self::internal().because(&error),
             KeyError::Damaged => Self::invalid(
                 "The parameter CiphertextBlob is no ciphertext of that key in that EncryptionContext: both must be those with which it was made.",
             ),

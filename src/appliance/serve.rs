@@ -50,7 +50,8 @@ pub async fn serve(config: Config) -> Result<(), ApplianceError> {
     // Before the first rotation takes a step, so that no receiver misses it.
     let mut telling = monitoring::start(&config, &parts).await?;
     let rotations = tokio::spawn(Arc::clone(&parts.rotations).run());
-    let seeing_to_keys = tokio::spawn(Arc::clone(&parts.keys).run());
+    let record = crate::keys::Record::new(parts.recorder.clone(), config.listen.clone());
+    let seeing_to_keys = tokio::spawn(Arc::clone(&parts.keys).run(record));
     let keys = parts.opened.keys.clone();
     let sweeper = parts.opened.data_keys.clone().map(|cache| {
         tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! What the keys refuse, and why.
 
+use crate::audit::AuditError;
 use crate::seal::{KeyRefusal, RowAltered, SealError};
 use crate::store::StoreError;
 
@@ -15,6 +16,9 @@ pub enum KeyError {
     /// A row was altered outside Strongroom.
     #[error("a row of the keys was altered")]
     Altered(#[from] RowAltered),
+    /// What was to be done unasked could not be recorded.
+    #[error("record what is done to a key")]
+    Audit(#[from] AuditError),
     /// The ciphertext was altered, or the context is another one.
     #[error("the ciphertext is not authentic in that context")]
     Damaged,

@@ -16,6 +16,7 @@ mod cryptography;
 mod error;
 mod labels;
 mod objects;
+mod record;
 mod snapshot;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::store::{Change, KeyTable, Store};
 pub use administration::NewKey;
 pub use error::{KeyError, KeysError};
 pub use objects::Lost;
+pub use record::Record;
 
 use snapshot::{Snapshot, digest_change};
 

@@ -17,6 +17,7 @@ use strongroom_hsm::{HsmError, KnownKey};
 
 use super::administration::{NewKey, next_version, period};
 use super::crash::{self, Step};
+use super::record::{Deed, Record};
 use super::snapshot::{Snapshot, reference};
 use super::{Edit, KeyError, Keys, Plan, random};
 use crate::audit::Access;
@@ -145,7 +146,7 @@ impl Keys {
 
     /// Does what is due, again and again, until the future is dropped. To be
     /// called once.
-    pub async fn run(self: Arc<Self>) {
+    pub async fn run(self: Arc<Self>, record: Record) {
         match self.examine().await {
             Ok(lost) => {
                 for lost in lost {
@@ -156,14 +157,15 @@ impl Keys {
             Err(error) => tracing::warn!(error = ?error, "the customer master keys were not looked for"),
         }
         loop {
-            self.round().await;
+            self.round(&record).await;
             tokio::time::sleep(ROUND).await;
         }
     }
 
     /// Does what is due now: undoes what a crash has left, destroys keys past
-    /// their window, and makes new versions. What fails rests for a while.
-    pub async fn round(&self) {
+    /// their window, and makes new versions. What fails rests for a while, and
+    /// so does what cannot be recorded.
+    pub async fn round(&self, record: &Record) {
         let now = self.clock.now();
         for (id, due) in self.due(now) {
             let _one_at_a_time = self.making.lock().await;
@@ -172,12 +174,7 @@ impl Keys {
             if still != Some(due) {
                 continue;
             }
-            let done = match due {
-                Due::Condemn => self.condemn(&id).await,
-                Due::Destroy => self.destroy(&id).await,
-                Due::NewVersion => self.add_version(&id).await.map(drop),
-                Due::Undo => self.undo(&id).await,
-            };
+            let done = self.see_to(&id, due, record).await;
             let mut resting = self.work.resting.lock().unwrap_or_else(PoisonError::into_inner);
             match done {
                 Ok(()) => {
@@ -192,6 +189,24 @@ impl Keys {
                 }
             }
         }
+    }
+
+    async fn see_to(&self, key: &KeyId, due: Due, record: &Record) -> Result<(), KeyError> {
+        let name = match due {
+            Due::Condemn | Due::Destroy => "DeleteKey",
+            Due::NewVersion => "CreateKeyVersion",
+            // Nobody ever knew of it.
+            Due::Undo => return self.undo(key).await,
+        };
+        let deed = Deed { name, key };
+        let access = self.record_begun(record, deed).await?;
+        let done = match due {
+            Due::Condemn => self.condemn(key).await,
+            Due::Destroy | Due::Undo => self.destroy(key).await,
+            Due::NewVersion => self.add_version(key).await.map(drop),
+        };
+        self.record_ended(record, deed, access, done.as_ref().err()).await?;
+        done
     }
 
     fn due(&self, now: Timestamp) -> Vec<(KeyId, Due)> {

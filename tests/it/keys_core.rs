@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongroom::audit::{Access, EventId, Journal, Recorder, Settings as JournalSettings};
-use strongroom::keys::{KeyError, Keys, KeysError, NewKey, Settings};
+use serde_json::Value;
+use strongroom::audit::{Access, EventId, Journal, Recorder, Settings as JournalSettings, Tail};
+use strongroom::keys::{KeyError, Keys, KeysError, NewKey, Record, Settings};
 use strongroom::model::key::{EncryptionContext, KeyName, KeyRecord, KeyState, ProtectionLevel};
 use strongroom::model::{
     AccountId, AliasName, Ciphertext, KeyId, ManualClock, RegionId, RotationInterval, Schedule,
@@ -36,6 +37,7 @@ struct Stand {
     keys: Arc<Keys>,
     vault: Vault,
     access: Access,
+    unasked: Record,
     settings: Settings,
 }
 
@@ -75,10 +77,11 @@ impl Stand {
         let audit = folder.path().join("audit");
         strongroom::audit::create(&audit, "test").unwrap();
         let journal = Journal::open(&audit, &JournalSettings::new(EventId::new(0, [0; 10]))).unwrap().journal;
-        let access = Recorder::new(Arc::new(journal)).read().unwrap();
+        let recorder = Recorder::new(Arc::new(journal));
+        let (access, unasked) = (recorder.read().unwrap(), Record::new(recorder, "test".to_owned()));
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let (service, store, keys, vault) = open(folder.path(), &own, &clock, &settings).await.unwrap();
-        Self { folder, own, clock, service, store, keys, vault, access, settings }
+        Self { folder, own, clock, service, store, keys, vault, access, unasked, settings }
     }
 
     /// Stops everything, and opens it again from the disk.
@@ -88,6 +91,12 @@ impl Stand {
             open(self.folder.path(), &self.own, &self.clock, &self.settings).await?;
         (self.service, self.store, self.keys, self.vault) = (service, store, keys, vault);
         Ok(())
+    }
+
+    /// What was done unasked, as it is on record.
+    fn events(&self) -> Vec<Value> {
+        let mut tail = Tail::open(&self.folder.path().join("audit"), usize::MAX).unwrap();
+        std::iter::from_fn(|| tail.read().unwrap()).map(|line| line.event().unwrap()).collect()
     }
 
     /// Another program that uses the same token.
@@ -303,20 +312,31 @@ async fn a_key_rotates_by_itself_in_its_period_and_rests_while_it_is_disabled() 
     let key = made.id.clone();
     let versions = |record: &KeyRecord| record.versions.len();
     stand.pass(6);
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert_eq!(versions(&stand.record(&key)), 1);
     stand.pass(1);
-    stand.keys.round().await;
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
+    stand.keys.round(&stand.unasked).await;
     assert_eq!(versions(&stand.record(&key)), 2);
     stand.keys.disable(&stand.access, &key).await.unwrap();
     assert_eq!(stand.record(&key).automatic_rotation(), "Suspended");
     stand.pass(8);
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert_eq!(versions(&stand.record(&key)), 2);
     stand.keys.enable(&stand.access, &key).await.unwrap();
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert_eq!(versions(&stand.record(&key)), 3);
+    let recorded = stand.events();
+    let phases = |event: &Value| event["additionalEventData"]["phase"].clone();
+    assert_eq!(
+        recorded.iter().map(phases).collect::<Vec<_>>(),
+        ["started", "finished", "started", "finished"]
+    );
+    for event in &recorded {
+        assert_eq!(event["eventName"], "CreateKeyVersion");
+        assert_eq!(event["requestParameters"]["KeyId"], key.as_str());
+        assert_eq!(event["userIdentity"]["type"], "system");
+    }
     let off = stand.keys.update_rotation_policy(&stand.access, &key, false, None).await.unwrap();
     assert_eq!((off.automatic_rotation(), off.rotation.next), ("Disabled", None));
     let six_days = RotationInterval::parse("6d").unwrap();
@@ -442,13 +462,13 @@ async fn a_key_past_its_window_is_destroyed_in_the_token_and_its_aliases_go_with
     let (doomed_record, kept_record) = (stand.record(&doomed), stand.record(&kept));
     stand.keys.schedule_deletion(&stand.access, &doomed, 7).await.unwrap();
     stand.pass(6);
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert_eq!(stand.record(&doomed).state, KeyState::PendingDeletion);
     let elsewhere = stand.elsewhere().await;
     assert!(has(&elsewhere, &doomed_record, 0).await && has(&elsewhere, &doomed_record, 1).await);
 
     stand.pass(1);
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert!(!has(&elsewhere, &doomed_record, 0).await && !has(&elsewhere, &doomed_record, 1).await);
     assert!(has(&elsewhere, &kept_record, 0).await);
     elsewhere.stop().await;
@@ -496,11 +516,11 @@ async fn by_the_settings_a_key_is_deleted_with_all_that_is_under_it() {
     stand.settings.protect_used = true;
     stand.restart().await.unwrap();
     stand.pass(7);
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert_eq!(stand.record(&key).state, KeyState::PendingDeletion);
     stand.settings.protect_used = false;
     stand.restart().await.unwrap();
-    stand.keys.round().await;
+    stand.keys.round(&stand.unasked).await;
     assert!(matches!(stand.keys.find(&KeyName::Id(key)), Err(KeyError::KeyNotFound)));
     assert_eq!(refusal(&stand.read("db").await.unwrap_err()), Some(KeyRefusal::Unavailable));
 }

@@ -314,7 +314,7 @@ async fn tags_changed_at_once_are_all_there_and_in_every_list() {
     }
     let one = async |number: usize| {
         let key = format!("k{number}");
-        let names = if number % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
+        let names = if number.is_multiple_of(2) { ["a", "b"] } else { ["b", "a"] };
         admin.ok("TagResources", &borrowed(&plural(&names, &[("Tag.1.Key", &key)]))).await;
     };
     tokio::join!(one(0), one(1), one(2), one(3), one(4), one(5), one(6), one(7));
