@@ -245,7 +245,9 @@ async fn a_rate_for_something_that_does_not_exist_keeps_the_vault_from_starting(
 
 #[tokio::test]
 async fn as_many_versions_are_kept_as_the_quota_says() {
-    let mut appliance = with_quotas("\n[quotas]\nversions = 4\n").await;
+    let mut appliance = Appliance::new();
+    appliance.configure(|text| *text = text.replace("versions = 10", "versions = 4"));
+    appliance.start().await;
     let admin = appliance.admin();
     admin.create_secret("db", "one").await;
     let put = async |client: &Client, version: &str, stages: &str| {
