@@ -135,8 +135,6 @@ pub(crate) struct Opening {
     pub(crate) pin_marker: Option<PathBuf>,
     /// Located before anything is served; without one of them nothing is.
     pub(crate) keys: Vec<KnownKey>,
-    /// Each located when it is first used.
-    pub(crate) later: Vec<KnownKey>,
 }
 
 /// What the worker found.

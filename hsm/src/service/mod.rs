@@ -88,7 +88,7 @@ impl KeyService {
         pin: SecretBytes,
         keys: Vec<KnownKey>,
     ) -> Result<Self, HsmError> {
-        let (worker, opened) = Worker::open(&program, &token, &pin, keys.clone(), Vec::new()).await?;
+        let (worker, opened) = Worker::open(&program, &token, &pin, keys.clone()).await?;
         // Another token of the same label must not take this one's place later.
         let token = TokenConfig { token_serial: Some(opened.serial.clone()), ..token };
         let standing = Standing { state: State::Ready, worker_pid: worker.pid(), restarts: 0, opened };

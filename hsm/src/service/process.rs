@@ -79,7 +79,6 @@ impl Worker {
         token: &TokenConfig,
         pin: &SecretBytes,
         keys: Vec<KnownKey>,
-        later: Vec<KnownKey>,
     ) -> Result<(Self, Opened), HsmError> {
         let opening = protocol::to_json(&Opening {
             module: token.module.clone(),
@@ -90,7 +89,6 @@ impl Worker {
             call_deadline_millis: u64::try_from(token.call_deadline.as_millis()).unwrap_or(u64::MAX),
             pin_marker: token.pin_marker.clone(),
             keys,
-            later,
         })?;
         let mut worker =
             Self::start(program, token.softhsm_conf.as_deref(), token.queue.max(1), &token.token_label)?;

@@ -16,9 +16,10 @@ use aws_lc_rs::rand;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Shared;
 use super::process::Worker;
+use super::{INTRODUCED_AT_ONCE, Shared};
 use crate::error::HsmError;
+use crate::protocol::{self, Verb};
 use crate::report::State;
 
 /// A worker that served this long has earned an immediate restart.
@@ -107,7 +108,20 @@ async fn watch(shared: &Shared, worker: &mut Worker, orders: &mut mpsc::Receiver
 async fn start_after(shared: &Shared, pause: Duration) -> Result<Worker, HsmError> {
     sleep(pause).await;
     let (keys, later) = shared.known_keys();
-    let (worker, opened) = Worker::open(&shared.program, &shared.token, &shared.pin, keys, later).await?;
+    let (worker, opened) = Worker::open(&shared.program, &shared.token, &shared.pin, keys).await?;
+    // In parts: all together may be more than one call may carry. Nobody else
+    // watches the calls of a worker that does not serve yet.
+    for part in later.chunks(INTRODUCED_AT_ONCE) {
+        let body = protocol::to_json(&part)?;
+        let allowed = shared.token.call_deadline;
+        let introduced = worker.link.call(Verb::Introduce, allowed, body.len(), |buffer| buffer.push(&body));
+        match tokio::time::timeout(allowed, introduced).await {
+            Ok(reply) => drop(reply?),
+            Err(_) => {
+                return Err(HsmError::unavailable("the new key worker does not learn its keys in time"));
+            }
+        }
+    }
     shared.up(&worker, opened);
     Ok(worker)
 }

@@ -192,7 +192,6 @@ mod tests {
             call_deadline_millis: 1000,
             pin_marker: None,
             keys: Vec::new(),
-            later: Vec::new(),
         };
         let token = Arc::new(Token::open(&opening, &SecretBytes::copy_of(PIN)).unwrap());
         let name = KeyRef { label: "key".into(), id: [1; 16], kind: KeyKind::CustomerMaster };

@@ -91,9 +91,7 @@ impl Token {
             iv_mode,
             anchor: Mutex::new(anchor),
             keys: RwLock::default(),
-            later: RwLock::new(
-                opening.later.iter().map(|known| (Address::of(&known.key), known.clone())).collect(),
-            ),
+            later: RwLock::default(),
             creating: Mutex::new(()),
             lost: OnceLock::new(),
         };

@@ -233,6 +233,18 @@ async fn a_key_that_was_made_later_and_is_gone_keeps_no_worker_from_serving_the_
 
     let service = stand.service(&[first]).await;
     service.introduce(vec![lost.clone(), kept.clone()]).await.unwrap();
+    // So many that one call cannot carry them to the next worker.
+    let many = (0..6_000_u16).map(|number| {
+        let mut id = [0xff; 16];
+        id[..2].copy_from_slice(&number.to_be_bytes());
+        let key = KeyRef {
+            label: format!("strongroom/test/elsewhere/{number}"),
+            id,
+            kind: KeyKind::CustomerMaster,
+        };
+        KnownKey { key, check: lost.check.clone() }
+    });
+    service.introduce(many.collect()).await.unwrap();
     for restarts in 0..2 {
         let missing = service.wrap(&lost.key, b"", &data_key()).await;
         assert!(matches!(missing, Err(HsmError::KeyMissing { .. })), "{restarts}: {missing:?}");

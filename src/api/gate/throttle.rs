@@ -27,7 +27,7 @@ const PRINCIPALS: usize = 1_000;
 pub enum Class {
     /// CreateSecret and DeleteSecret.
     CreateSecrets,
-    /// DescribeSecret and GetSecretValue.
+    /// DescribeSecret, GetSecretValue and BatchGetSecretValue.
     ReadSecrets,
     /// Every other action on secrets.
     OtherSecrets,
@@ -84,7 +84,7 @@ impl Class {
         match (spec.service, spec.name) {
             (Service::Ram | Service::Sts, _) => Self::Users,
             (Service::Kms, "CreateSecret" | "DeleteSecret") => Self::CreateSecrets,
-            (Service::Kms, "DescribeSecret" | "GetSecretValue") => Self::ReadSecrets,
+            (Service::Kms, "BatchGetSecretValue" | "DescribeSecret" | "GetSecretValue") => Self::ReadSecrets,
             (Service::Kms, "CreateKey") => Self::CreateKeys,
             (Service::Kms, "Decrypt" | "Encrypt" | "GenerateDataKey" | "GenerateDataKeyWithoutPlaintext") => {
                 Self::Encryption
